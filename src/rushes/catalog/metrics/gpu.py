@@ -1,0 +1,102 @@
+"""GPU cluster metrics: the specification's third table, and the gauge its alerts use but its tables forget."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rushes.catalog.labels import GPU, MODEL, WORKER, WORKER_STATES
+from rushes.catalog.model import Kind, Label, Metric, Status
+
+__all__ = ["GPU_CLUSTER"]
+
+_SECTION: Final = "GPU cluster"
+
+GPU_CLUSTER: Final = (
+    Metric(
+        name="gpu_utilization_percent",
+        kind=Kind.GAUGE,
+        help="GPU compute utilization percentage",
+        section=_SECTION,
+        labels=GPU,
+        unit="%",
+        target="<40% (scale down), >90% (scale up)",
+        status=Status.PENDING,
+    ),
+    Metric(
+        name="gpu_memory_used_bytes",
+        kind=Kind.GAUGE,
+        help="GPU memory usage in bytes",
+        section=_SECTION,
+        labels=GPU,
+        unit="By",
+        target=">75GB on H100",
+        status=Status.PENDING,
+    ),
+    Metric(
+        name="gpu_memory_utilization_percent",
+        kind=Kind.GAUGE,
+        help="VRAM percentage",
+        section=_SECTION,
+        labels=GPU,
+        unit="%",
+        target=">95% (critical)",
+        status=Status.PENDING,
+    ),
+    Metric(
+        name="gpu_temperature_celsius",
+        kind=Kind.GAUGE,
+        help="GPU temperature",
+        section=_SECTION,
+        labels=GPU,
+        unit="Cel",
+        target=">80°C (warning)",
+        status=Status.PENDING,
+    ),
+    Metric(
+        name="worker_count_total",
+        kind=Kind.GAUGE,
+        help="Active workers (by status)",
+        section=_SECTION,
+        labels=(Label("status", "the worker's state", WORKER_STATES),),
+        target="-",
+    ),
+    Metric(
+        name="gpu_worker_status",
+        kind=Kind.GAUGE,
+        help="1 for the state that the worker is in, else 0; healthy is any state but offline",
+        section=_SECTION,
+        labels=(WORKER, Label("status", "the worker's state, or its health", (*WORKER_STATES, "healthy"))),
+        target="used by the alert GPUClusterDown",
+    ),
+    Metric(
+        name="worker_model_load_duration_seconds",
+        kind=Kind.HISTOGRAM,
+        help="Model loading time",
+        section=_SECTION,
+        labels=(MODEL,),
+        unit="s",
+        buckets=(0.5, 1, 2, 5, 10, 30, 60, 120, 300),
+        target=">30s (cold start)",
+    ),
+    Metric(
+        name="tensor_parallel_comm_duration_ms",
+        kind=Kind.HISTOGRAM,
+        help="Inter-GPU communication",
+        section=_SECTION,
+        labels=(MODEL,),
+        unit="ms",
+        buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+        target=">50ms",
+        status=Status.PENDING,
+    ),
+    Metric(
+        name="nvlink_bandwidth_gbps",
+        kind=Kind.GAUGE,
+        help="NVLink utilization",
+        section=_SECTION,
+        labels=GPU,
+        unit="Gbit/s",
+        target="<100 Gbps (under-utilized)",
+        status=Status.PENDING,
+    ),
+)

@@ -1,0 +1,202 @@
+"""The span tree of a video's generation, with the specification's names.
+
+A span is written only for work that happened: a stage that did not run (audio of a silent model, a classifier
+that is not there yet) has no span. Spans marked pending are declared by the specification and written by nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from rushes.catalog.model import Attribute, Span, Status
+
+__all__ = ["ROOT", "SPANS", "STAGES", "declared_span"]
+
+ROOT: Final = "video_generation_request"
+
+_MODEL: Final = Attribute("model", "the model, as the request named it")
+_STEPS: Final = Attribute("steps", "denoising steps asked for")
+_RESOLUTION: Final = Attribute("resolution", "width x height in pixels")
+
+
+def _span(
+    name: str,
+    parent: str | None,
+    purpose: str,
+    *attributes: tuple[str, str] | Attribute,
+    status: Status = Status.STABLE,
+    specified: bool = True,
+) -> Span:
+    return Span(
+        name=name,
+        parent=parent,
+        purpose=purpose,
+        attributes=tuple(a if isinstance(a, Attribute) else Attribute(*a) for a in attributes),
+        status=status,
+        specified=specified,
+    )
+
+
+_TREE: Final = (
+    _span(
+        ROOT,
+        None,
+        "A request from its acceptance to the stored video",
+        ("request_id", "the video's id"),
+        ("tier", "the customer's tier"),
+        _MODEL,
+        _RESOLUTION,
+        _STEPS,
+        ("seconds", "length of the clip asked for"),
+        ("rushes.attributed_ratio", "share of the root's time that its stages account for, 0 to 1"),
+        ("rushes.media", "content-addressed name of the stored video"),
+        ("gen_ai.operation.name", "generate_content"),
+        ("gen_ai.provider.name", "rushes"),
+        ("gen_ai.output.type", "video"),
+        ("gen_ai.request.model", "as model"),
+        ("gen_ai.request.seed", "the seed"),
+        ("gen_ai.response.id", "as request_id"),
+        ("error.type", "the failure's reason"),
+    ),
+    _span(
+        "gateway",
+        ROOT,
+        "Request ingestion",
+        ("user_id", "the API key's id, never the key"),
+        ("tier", "the customer's tier"),
+        ("ip", "the client's network: the address cut to /24 (IPv4) or /48 (IPv6)"),
+    ),
+    _span("auth.validate", "gateway", "The API key is looked up by its hash"),
+    _span("rate_limit.check", "gateway", "The key's rate limit"),
+    _span("quota.verify", "gateway", "The key's daily quota and its credits"),
+    _span(
+        "rushes.encode_wait",
+        ROOT,
+        "Accepted, waiting for a worker in the role encode",
+        specified=False,
+    ),
+    _span(
+        "prompt_processing",
+        ROOT,
+        "Text encoding + safety",
+        ("prompt_length", "characters of the prompt"),
+        ("safety_score", "score of the prompt classifier, where one ran"),
+    ),
+    _span("text_encoder.t5xxl", "prompt_processing", "The prompt through the model's T5 encoder", _MODEL),
+    _span("text_encoder.clip", "prompt_processing", "The prompt through the model's CLIP encoder", _MODEL),
+    _span(
+        "text_encoder.gemma3",
+        "prompt_processing",
+        "The prompt through the model's Gemma 3 encoder",
+        _MODEL,
+        specified=False,
+    ),
+    _span("safety.pregen", "prompt_processing", "Checks of the prompt before anything is generated"),
+    _span("blocklist.check", "safety.pregen", "Forbidden terms in normalised views of the prompt"),
+    _span("promptguard.classify", "safety.pregen", "Prompt-injection classifier", status=Status.PENDING),
+    _span("conceptguard.analyze", "safety.pregen", "Concept classifier", status=Status.PENDING),
+    _span(
+        "queue_wait",
+        ROOT,
+        "Queue time",
+        ("queue_depth", "jobs waiting for a GPU when this one joined them, itself included"),
+        ("priority", "the tier's priority in the queue, 1 first"),
+    ),
+    _span("scheduler.assign", "queue_wait", "From the worker's taking the job to its start on it"),
+    _span("worker_setup", ROOT, "The worker makes ready for the job", ("worker_id", "the worker")),
+    _span(
+        "model.load_check",
+        "worker_setup",
+        "Finds the model loaded, or loads it",
+        _MODEL,
+        ("rushes.cache_hit", "true when the model was loaded already"),
+    ),
+    _span(
+        "memory.allocate",
+        "worker_setup",
+        "Device memory is reserved (CUDA only; a CPU has none to reserve)",
+        status=Status.PENDING,
+    ),
+    _span(
+        "dit_inference",
+        ROOT,
+        "Core generation",
+        _MODEL,
+        _STEPS,
+        _RESOLUTION,
+        ("rushes.clock", "whose clock timed the steps: host or gpu"),
+    ),
+    _span("noise.initialize", "dit_inference", "Initial latents"),
+    _span("denoising_loop", "dit_inference", "All denoising steps"),
+    _span(
+        "step_N",
+        "denoising_loop",
+        "Individual step",
+        ("step_duration_ms", "the step's time in milliseconds"),
+        ("gpu_util", "GPU utilisation in percent during the step, where a GPU is"),
+        ("step", "the step's number, from 1"),
+    ),
+    *(
+        _span(kind, "step_N", f"Time of the step's {what}", status=Status.PENDING)
+        for kind, what in (
+            ("spatial_attn", "spatial attention"),
+            ("temporal_attn", "temporal attention"),
+            ("cross_attn", "cross-attention to the text"),
+            ("ffn", "feed-forward layers"),
+        )
+    ),
+    _span("checkpoint.save", "step_N", "The denoiser's state is written", status=Status.PENDING),
+    _span(
+        "vae_decode",
+        ROOT,
+        "Latent to video",
+        ("decode_time_ms", "time of the decode in milliseconds"),
+        ("output_frames", "frames that came out"),
+    ),
+    _span("temporal_upsample", "vae_decode", "The decoder's temporal upsampling", status=Status.PENDING),
+    _span("spatial_upsample", "vae_decode", "The decoder's spatial upsampling", status=Status.PENDING),
+    _span(
+        "audio_generation",
+        ROOT,
+        "Audio latents to sound; only for models with audio",
+        ("sample_rate", "samples a second"),
+    ),
+    _span(
+        "safety_postgen",
+        ROOT,
+        "Output validation",
+        ("classifiers", "the classifiers that ran"),
+        ("scores", "their scores"),
+        status=Status.PENDING,
+    ),
+    _span("nsfw.classify", "safety_postgen", "Nudity in frames", status=Status.PENDING),
+    _span("deepfake.detect", "safety_postgen", "Synthetic likeness of a person", status=Status.PENDING),
+    _span("violence.classify", "safety_postgen", "Violence in frames", status=Status.PENDING),
+    _span("watermark", ROOT, "Provenance is attached", status=Status.PENDING),
+    _span("c2pa.embed", "watermark", "A signed C2PA manifest is embedded", status=Status.PENDING),
+    _span(
+        "transcode",
+        ROOT,
+        "Format conversion",
+        ("codec", "the video codec"),
+        ("bitrate", "bits per second of the file"),
+    ),
+    _span("x264.encode", "transcode", "libx264 encoded", specified=False),
+    _span("nvenc.encode", "transcode", "NVENC encoded; only where it did"),
+    _span(
+        "upload", ROOT, "The video is stored", ("rushes.media", "content-addressed name of the stored video")
+    ),
+    _span("storage.write", "upload", "The object is written", ("size_bytes", "the object's size")),
+    _span("cdn.invalidate", "upload", "The CDN forgets older copies", status=Status.PENDING),
+)
+
+SPANS: Final[Mapping[str, Span]] = MappingProxyType({s.name: s for s in _TREE})
+STAGES: Final = tuple(s.name for s in _TREE if s.parent == ROOT)
+
+
+def declared_span(name: str) -> Span | None:
+    """The declaration of a span by its name as written (`step_12` is declared as `step_N`), or None."""
+    stem, _, number = name.rpartition("_")
+    return SPANS.get(f"{stem}_N") if number.isdigit() else SPANS.get(name)

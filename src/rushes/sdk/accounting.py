@@ -1,0 +1,213 @@
+"""Bounded queues between a program and its collector, with every loss counted.
+
+OpenTelemetry's batch processors drop the oldest silently when their queue is full. Here a span or log record that
+finds the queue full is dropped itself and counted, and so is what an exporter could not deliver: memory stays
+bounded while a collector is away, and `rushes_telemetry_dropped_total` says what is missing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from opentelemetry.context import Context
+from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.metrics.export import (
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+)
+from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import Status
+
+from rushes.sdk.redaction import redacted_mapping, redacted_text
+
+__all__ = ["Account", "AccountedLogs", "AccountedMetricExporter", "AccountedSpans"]
+
+
+class Account:
+    """What one signal has queued and lost in this process."""
+
+    def __init__(self, signal: str, limit: int) -> None:
+        self.signal: Final = signal
+        self.limit: Final = limit
+        self._lock = threading.Lock()
+        self._queued = 0
+        self._dropped = {"queue_full": 0, "export_failed": 0}
+
+    def enter(self) -> bool:
+        """Takes a place in the queue; False, and one counted, when there is none."""
+        with self._lock:
+            if self._queued >= self.limit:
+                self._dropped["queue_full"] += 1
+                return False
+            self._queued += 1
+            return True
+
+    def leave(self, count: int) -> None:
+        """`count` items went from the queue to the exporter."""
+        with self._lock:
+            self._queued -= count
+
+    def failed(self, count: int) -> None:
+        """`count` items could not be delivered."""
+        with self._lock:
+            self._dropped["export_failed"] += count
+
+    def dropped(self) -> Iterable[tuple[float, Mapping[str, str]]]:
+        """Observations for `rushes_telemetry_dropped_total`."""
+        with self._lock:
+            return [(n, {"signal": self.signal, "reason": reason}) for reason, n in self._dropped.items()]
+
+    def queued(self) -> Iterable[tuple[float, Mapping[str, str]]]:
+        """Observations for `rushes_telemetry_queued`."""
+        with self._lock:
+            return [(self._queued, {"signal": self.signal})]
+
+
+def _redacted(span: ReadableSpan) -> ReadableSpan:
+    """The span with its texts redacted; the same object when nothing had to be."""
+    attributes = redacted_mapping(span.attributes or {})
+    events = [Event(e.name, redacted_mapping(e.attributes or {}), e.timestamp) for e in span.events]
+    description = redacted_text(span.status.description) if span.status.description else None
+    if (
+        attributes == dict(span.attributes or {})
+        and all(
+            dict(a.attributes or {}) == dict(b.attributes or {})
+            for a, b in zip(events, span.events, strict=True)
+        )
+        and description == span.status.description
+    ):
+        return span
+    return ReadableSpan(
+        name=span.name,
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes=attributes,
+        events=events,
+        links=span.links,
+        kind=span.kind,
+        status=Status(span.status.status_code, description),
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+class _AccountedSpanExporter(SpanExporter):
+    def __init__(self, exporter: SpanExporter, account: Account) -> None:
+        self._exporter = exporter
+        self._account = account
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self._account.leave(len(spans))
+        result = self._exporter.export(spans)
+        if result is not SpanExportResult.SUCCESS:
+            self._account.failed(len(spans))
+        return result
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._exporter.force_flush(timeout_millis)
+
+
+class AccountedSpans(SpanProcessor):
+    """Redacts ended spans and hands them to a batch processor through an accounted queue."""
+
+    def __init__(self, exporter: SpanExporter, account: Account, *, delay_ms: float) -> None:
+        self._account = account
+        self._batch = BatchSpanProcessor(
+            _AccountedSpanExporter(exporter, account),
+            max_queue_size=account.limit + 1,
+            schedule_delay_millis=delay_ms,
+            max_export_batch_size=min(512, account.limit),
+        )
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Nothing happens at a span's start."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if span.context and span.context.trace_flags.sampled and self._account.enter():
+            self._batch.on_end(_redacted(span))
+
+    def shutdown(self) -> None:
+        self._batch.shutdown()  # type: ignore[no-untyped-call]  # OpenTelemetry leaves it unannotated
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._batch.force_flush(timeout_millis)
+
+
+class _AccountedLogExporter(LogRecordExporter):
+    def __init__(self, exporter: LogRecordExporter, account: Account) -> None:
+        self._exporter = exporter
+        self._account = account
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        self._account.leave(len(batch))
+        result = self._exporter.export(batch)
+        if result is not LogRecordExportResult.SUCCESS:
+            self._account.failed(len(batch))
+        return result
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._exporter.force_flush(timeout_millis)
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]  # likewise
+
+
+class AccountedLogs(LogRecordProcessor):
+    """Redacts log records and hands them to a batch processor through an accounted queue."""
+
+    def __init__(self, exporter: LogRecordExporter, account: Account, *, delay_ms: float) -> None:
+        self._account = account
+        self._batch = BatchLogRecordProcessor(
+            _AccountedLogExporter(exporter, account),
+            max_queue_size=account.limit + 1,
+            schedule_delay_millis=delay_ms,
+            max_export_batch_size=min(512, account.limit),
+        )
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        if not self._account.enter():
+            return
+        record = log_record.log_record
+        record.attributes = redacted_mapping(record.attributes or {})
+        if isinstance(record.body, str):
+            record.body = redacted_text(record.body)
+        self._batch.on_emit(log_record)
+
+    def shutdown(self) -> None:
+        self._batch.shutdown()  # type: ignore[no-untyped-call]  # likewise
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._batch.force_flush(timeout_millis)
+
+
+class AccountedMetricExporter(MetricExporter):
+    """Counts pushes that failed. Sums are cumulative, so the next push that succeeds makes up for them."""
+
+    def __init__(self, exporter: MetricExporter, account: Account) -> None:
+        super().__init__()
+        self._exporter = exporter
+        self._account = account
+
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: object
+    ) -> MetricExportResult:
+        result = self._exporter.export(metrics_data, timeout_millis, **kwargs)
+        if result is not MetricExportResult.SUCCESS:
+            self._account.failed(1)
+        return result
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        return self._exporter.force_flush(timeout_millis)
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: object) -> None:
+        self._exporter.shutdown(timeout_millis, **kwargs)
