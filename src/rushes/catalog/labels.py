@@ -46,7 +46,10 @@ SAFETY_CATEGORIES: Final = ("nsfw", "violence", "csam", "deepfake", "hate")
 TIER: Final = Label("tier", "the customer's service tier", TIERS)
 MODEL: Final = Label("model", "the model, as requests name it")
 REASON: Final = Label("reason", "why the generation failed", FAILURE_REASONS)
-CATEGORY: Final = Label("category", "the safety category", SAFETY_CATEGORIES)
+# Open: an operator's blocklist may have categories of its own.
+CATEGORY: Final = Label(
+    "category", "the safety category: nsfw, violence, csam, deepfake, hate, or an operator's own"
+)
 WORKER: Final = Label("worker_id", "the worker process")
 GPU: Final = (
     WORKER,

@@ -101,7 +101,7 @@ _TREE: Final = (
         "queue_wait",
         ROOT,
         "Queue time",
-        ("queue_depth", "jobs waiting for a GPU when this one joined them, itself included"),
+        ("queue_depth", "jobs that waited when this one left the queue, itself included"),
         ("priority", "the tier's priority in the queue, 1 first"),
     ),
     _span("scheduler.assign", "queue_wait", "From the worker's taking the job to its start on it"),

@@ -137,7 +137,7 @@ class AccountedSpans(SpanProcessor):
             self._batch.on_end(_redacted(span))
 
     def shutdown(self) -> None:
-        self._batch.shutdown()  # type: ignore[no-untyped-call]  # OpenTelemetry leaves it unannotated
+        self._batch.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return self._batch.force_flush(timeout_millis)
@@ -159,7 +159,7 @@ class _AccountedLogExporter(LogRecordExporter):
         return self._exporter.force_flush(timeout_millis)
 
     def shutdown(self) -> None:
-        self._exporter.shutdown()  # type: ignore[no-untyped-call]  # likewise
+        self._exporter.shutdown()
 
 
 class AccountedLogs(LogRecordProcessor):
@@ -184,7 +184,7 @@ class AccountedLogs(LogRecordProcessor):
         self._batch.on_emit(log_record)
 
     def shutdown(self) -> None:
-        self._batch.shutdown()  # type: ignore[no-untyped-call]  # likewise
+        self._batch.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return self._batch.force_flush(timeout_millis)

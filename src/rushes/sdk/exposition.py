@@ -56,24 +56,25 @@ def render(data: MetricsData | None, accept: str = "") -> tuple[str, str]:
     """The exposition and its content type; OpenMetrics, with exemplars, if the Accept header asks for it."""
     openmetrics = "application/openmetrics-text" in accept
     lines: list[str] = []
-    for metric in _merged(data):
-        lines.extend(_family(metric, openmetrics=openmetrics))
+    for metrics in _families(data):
+        lines.extend(_family(metrics, openmetrics=openmetrics))
     if openmetrics:
         lines.append("# EOF")
     return "\n".join(lines) + "\n", OPENMETRICS if openmetrics else TEXT
 
 
-def _merged(data: MetricsData | None) -> list[Metric]:
-    """One entry a name: two scopes may hold the same metric, and a family may stand only once."""
-    families: dict[str, Metric] = {}
+def _families(data: MetricsData | None) -> list[list[Metric]]:
+    """Metrics by name: several scopes or instruments may feed one, and a family may stand only once."""
+    families: dict[str, list[Metric]] = {}
     for resource in data.resource_metrics if data else ():
         for scope in resource.scope_metrics:
             for metric in scope.metrics:
-                families.setdefault(_INVALID.sub("_", metric.name), metric)
+                families.setdefault(_INVALID.sub("_", metric.name), []).append(metric)
     return [families[name] for name in sorted(families)]
 
 
-def _family(metric: Metric, *, openmetrics: bool) -> Iterator[str]:
+def _family(metrics: list[Metric], *, openmetrics: bool) -> Iterator[str]:
+    metric = metrics[0]
     name = _INVALID.sub("_", metric.name)
     data = metric.data
     if isinstance(data, Sum):
@@ -95,7 +96,7 @@ def _family(metric: Metric, *, openmetrics: bool) -> Iterator[str]:
     if text:
         yield f"# HELP {family} {text.translate(_HELP_ESCAPES)}"
     yield f"# TYPE {family} {kind}"
-    for point in data.data_points:
+    for point in (p for m in metrics if type(m.data) is type(data) for p in m.data.data_points):
         if isinstance(point, HistogramDataPoint):
             yield from _histogram(name, point, openmetrics=openmetrics)
         elif isinstance(point, NumberDataPoint):

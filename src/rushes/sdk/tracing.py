@@ -22,7 +22,17 @@ from rushes.catalog import ROOT, declared_span
 from rushes.sdk.ids import chosen
 from rushes.sdk.policy import reject
 
-__all__ = ["AttributeValue", "Root", "finish_root", "new_root", "open_span", "record", "span", "under"]
+__all__ = [
+    "AttributeValue",
+    "Root",
+    "Stopped",
+    "finish_root",
+    "new_root",
+    "open_span",
+    "record",
+    "span",
+    "under",
+]
 
 AttributeValue = str | bool | int | float | Sequence[str] | Sequence[int] | Sequence[float]
 Attributes = Mapping[str, AttributeValue]
@@ -30,6 +40,10 @@ Attributes = Mapping[str, AttributeValue]
 _TRACER: Final = otel.get_tracer("rushes")
 _SAMPLED: Final = otel.TraceFlags(otel.TraceFlags.SAMPLED)
 _TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+
+
+class Stopped(Exception):  # noqa: N818 - no error
+    """Base of exceptions that end a span without being its error: a cancellation, a verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +107,21 @@ def span(
 ) -> Iterator[otel.Span]:
     """A span around a block. An exception that leaves the block is recorded, and is the span's error."""
     _declared(name, attributes)
-    with _TRACER.start_as_current_span(name, start_time=start_ns, attributes=attributes) as current:
-        yield current
+    with _TRACER.start_as_current_span(
+        name,
+        start_time=start_ns,
+        attributes=attributes,
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as current:
+        try:
+            yield current
+        except Stopped:
+            raise
+        except Exception as error:
+            current.record_exception(error)
+            current.set_status(otel.StatusCode.ERROR, type(error).__name__)
+            raise
 
 
 def record(

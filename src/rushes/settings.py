@@ -1,0 +1,146 @@
+"""Where settings come from: flags first, then `RUSHES_*` variables, then `rushes.toml`, then these defaults."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+__all__ = ["Settings", "SettingsError", "load"]
+
+_TOML: Final = "rushes.toml"
+
+
+class SettingsError(ValueError):
+    """A setting that can't be used; the text names it, its value and what would do."""
+
+
+class Settings(BaseSettings):
+    """All settings of `rushes up` and of the processes that it starts."""
+
+    model_config = SettingsConfigDict(env_prefix="RUSHES_", toml_file=_TOML, extra="ignore")
+
+    data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("rushes")))
+    config_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_config_dir("rushes")))
+    host: str = "127.0.0.1"
+    port: int = Field(8400, ge=0, le=65535)
+    gateway_port: int = Field(8401, ge=0, le=65535)
+    otlp_http_port: int = Field(4318, ge=0, le=65535)
+    otlp_grpc_port: int = Field(4317, ge=0, le=65535)
+    token: SecretStr | None = None
+    log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
+
+    # Control room
+    retention_days: int = Field(7, ge=1)
+    media: str | None = None  # where the player finds videos; default: the studio's folder
+
+    # Studio
+    studio: bool = True
+    workers: int = Field(1, ge=1, le=64)
+    device: str = "auto"
+    weights: dict[str, Path | None] = Field(default_factory=dict)
+    jobs: str | None = None
+    storage: str | None = None
+    blocklist: Path | None = None
+    max_queue_depth: int = Field(1000, ge=1)
+    otlp_endpoint: str | None = None
+    torch_threads: int | None = Field(None, ge=1)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - there are no .env files here
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - nor secret files
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, variables, rushes.toml."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @field_validator("data_dir", "config_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("weights")
+    @classmethod
+    def _upper(cls, value: dict[str, Path | None]) -> dict[str, Path | None]:
+        return {name.upper(): folder and folder.expanduser().absolute() for name, folder in value.items()}
+
+    @model_validator(mode="after")
+    def _loopback_or_token(self) -> Settings:
+        if not _is_loopback(self.host) and self.token is None:
+            raise ValueError(
+                f"host {self.host} can be reached from other machines and no token is set; "
+                "set RUSHES_TOKEN, or keep to 127.0.0.1"
+            )
+        return self
+
+    @property
+    def jobs_url(self) -> str:
+        """The database of jobs, keys and the queue."""
+        return self.jobs or f"sqlite:///{self.data_dir / 'studio.db'}"
+
+    @property
+    def storage_url(self) -> str:
+        """Where videos are stored: a folder or an object store's URL."""
+        return self.storage or str(self.data_dir / "videos")
+
+    @property
+    def media_url(self) -> str:
+        """Where the control room's player finds videos."""
+        return self.media or self.storage_url
+
+    @property
+    def workers_dir(self) -> Path:
+        """The workers' lock files."""
+        return self.data_dir / "workers"
+
+    @property
+    def models_dir(self) -> Path:
+        """The small checkpoints, built on first use."""
+        return self.data_dir / "models"
+
+    @property
+    def scratch_dir(self) -> Path:
+        """What passes between the workers of a job; emptied at its end."""
+        return self.data_dir / "scratch"
+
+    @property
+    def local_file(self) -> Path:
+        """What `rushes up` tells scripts about itself."""
+        return self.data_dir / "local.json"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def load(**flags: Any) -> Settings:
+    """The settings, with flags that were given (not None) above everything else.
+
+    Raises:
+        SettingsError: a value does not do, wherever it came from.
+    """
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg'].removeprefix('Value error, ')}"
+            + (f" (got {e['input']!r})" if e["loc"] and e["loc"][0] != "token" else "")
+            for e in error.errors()
+        )
+        raise SettingsError(problems) from None

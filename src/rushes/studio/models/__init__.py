@@ -1,0 +1,45 @@
+"""The studio's models: cards the gateway reads, backends the worker runs, small checkpoints that need no download.
+
+Nothing here imports torch or diffusers until a backend is loaded or a small checkpoint is built.
+"""
+
+from rushes.studio.models.card import ModelCard, RenderRequest
+from rushes.studio.models.errors import (
+    CheckpointError,
+    NotLoaded,
+    UnknownModel,
+    UnsupportedRequest,
+    WeightsMissing,
+)
+from rushes.studio.models.protocol import (
+    Audio,
+    Backend,
+    Encoded,
+    Latents,
+    LoadPart,
+    Observer,
+    Part,
+    StepEvent,
+)
+from rushes.studio.models.registry import available, backend, locate
+
+__all__ = [
+    "Audio",
+    "Backend",
+    "CheckpointError",
+    "Encoded",
+    "Latents",
+    "LoadPart",
+    "ModelCard",
+    "NotLoaded",
+    "Observer",
+    "Part",
+    "RenderRequest",
+    "StepEvent",
+    "UnknownModel",
+    "UnsupportedRequest",
+    "WeightsMissing",
+    "available",
+    "backend",
+    "locate",
+]

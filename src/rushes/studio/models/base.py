@@ -1,0 +1,209 @@
+"""What the three families share: loading by parts, the watched call, the way from latents to frames.
+
+Each family calls its real diffusers pipeline with text that was encoded before, so that a video made in parts is
+bit-identical to one made by a single call of the pipeline.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from rushes.studio.models.errors import CheckpointError, NotLoaded
+from rushes.studio.models.offline import libraries
+from rushes.studio.models.protocol import Audio, Encoded, Latents
+from rushes.studio.models.watch import StepWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from rushes.studio.models.card import ModelCard, RenderRequest
+    from rushes.studio.models.protocol import LoadPart, Observer, Part
+    from rushes.studio.models.weights import Checkpoint
+
+_ENCODE: Part = "encode"
+_GENERATE: Part = "generate"
+
+
+class DiffusersBackend(ABC):
+    """A backend over one class of diffusers pipelines, for one thread at a time; see `protocol.Backend`.
+
+    Weights are float32 on the CPU and bfloat16 on a GPU unless `dtype` (a torch dtype's name) says otherwise.
+    """
+
+    encode_components: ClassVar[frozenset[str]] = frozenset({"tokenizer", "text_encoder"})
+    noise_methods: ClassVar[tuple[str, ...]] = ("prepare_latents",)
+    max_tokens: ClassVar[int]
+    clock: ClassVar[str] = "host"
+
+    def __init__(
+        self,
+        card: ModelCard,
+        weights: Checkpoint,
+        device: str = "cpu",
+        *,
+        dtype: str | None = None,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.card = card
+        self._weights = weights
+        self._device = device
+        self._dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
+        self._now_ns = now_ns
+        self._pipes: dict[Part, Any] = {}
+
+    # Loading
+
+    @property
+    def loaded(self) -> frozenset[Part]:
+        """The parts that are in memory."""
+        return frozenset(self._pipes)
+
+    def load(self, part: LoadPart) -> None:
+        """Bring a part into memory; parts already there stay as they are. Raises `WeightsMissing`."""
+        wanted = (_ENCODE, _GENERATE) if part == "all" else (part,)
+        missing = [one for one in wanted if one not in self._pipes]
+        if missing:
+            self._weights.check()
+        for one in missing:
+            self._pipes[one] = self._open(one)
+
+    def _open(self, part: Part) -> Any:
+        diffusers, _ = libraries()
+        import torch
+        from safetensors import SafetensorError
+
+        components = self._weights.components()
+        left_out = {
+            name: None for name in components if (name in self.encode_components) != (part == _ENCODE)
+        }
+        try:
+            pipe = getattr(diffusers, self.card.pipeline).from_pretrained(
+                str(self._weights.folder),
+                dtype=getattr(torch, self._dtype),
+                local_files_only=True,
+                use_safetensors=True,  # a pickle could run code
+                **left_out,
+            )
+        except torch.OutOfMemoryError:
+            raise  # a fault of the device, not of the folder
+        except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+            raise self._weights.missing(
+                f"diffusers cannot load it ({type(error).__name__}: {error})"
+            ) from error
+        pipe.to(self._device)
+        pipe.set_progress_bar_config(disable=True)
+        return pipe
+
+    def unload(self) -> None:
+        """Let go of all parts and of their memory on the device."""
+        self._pipes.clear()
+        gc.collect()
+        if self._device.startswith("cuda"):
+            import torch
+
+            torch.cuda.empty_cache()
+
+    def pipeline(self, part: Part) -> Any:
+        """The diffusers pipeline that holds a part's components, for instrumentation. Raises `NotLoaded`."""
+        try:
+            return self._pipes[part]
+        except KeyError:
+            raise NotLoaded(
+                f"{self.card.name}: part {part} is not loaded; call load({part!r}) first"
+            ) from None
+
+    # Text
+
+    def encode(self, prompt: str, negative_prompt: str = "") -> Encoded:
+        """Run the text encoder. Raises `NotLoaded`."""
+        import torch
+
+        pipe = self.pipeline(_ENCODE)
+        limit = self._token_limit(pipe)
+        tokens = len(pipe.tokenizer(self._clean(prompt)).input_ids)
+        with torch.inference_mode():
+            tensors = self._encode(pipe, prompt, negative_prompt, limit)
+        return Encoded(self.card.name, tensors, tokens, limit)
+
+    def _token_limit(self, pipe: Any) -> int:
+        return min(self.max_tokens, int(pipe.tokenizer.model_max_length))
+
+    def _clean(self, prompt: str) -> str:
+        """The prompt as the pipeline hands it to the tokenizer."""
+        return prompt
+
+    @abstractmethod
+    def _encode(self, pipe: Any, prompt: str, negative_prompt: str, limit: int) -> dict[str, Any]:
+        """Everything that `_run` needs of the text, as named tensors."""
+
+    # Video
+
+    def denoise(self, encoded: Encoded, request: RenderRequest, observer: Observer | None = None) -> Latents:
+        """Run the denoising loop by calling the pipeline. Raises `NotLoaded`, `CheckpointError`."""
+        import torch
+
+        pipe = self.pipeline(_GENERATE)
+        self._mine(encoded)
+        text = {name: tensor.to(self._device) for name, tensor in encoded.tensors.items()}
+        watch = StepWatch(pipe, observer, self.noise_methods, self._now_ns)
+        with torch.inference_mode(), watch:
+            tensors = self._run(
+                pipe,
+                watch,
+                text,
+                request,
+                width=request.width,
+                height=request.height,
+                num_inference_steps=request.steps,
+                guidance_scale=request.guidance_scale,
+                # On the CPU, so that a seed means the same video on every device.
+                generator=torch.Generator("cpu").manual_seed(request.seed),
+                callback_on_step_end=watch.on_step_end,
+                output_type="latent",
+                return_dict=False,
+            )
+        if self._device.startswith("cuda"):
+            torch.cuda.synchronize(self._device)  # once a video: the loop's end is the work's end
+        return Latents(self.card.name, tensors)
+
+    @abstractmethod
+    def _run(
+        self, pipe: Any, watch: StepWatch, text: dict[str, Any], request: RenderRequest, **call: Any
+    ) -> dict[str, Any]:
+        """Call the pipeline with `call` and the family's own arguments; returns the latents."""
+
+    def decode(self, latents: Latents, request: RenderRequest) -> npt.NDArray[np.uint8]:
+        """Run the VAE as the pipeline does: frames as (frames, height, width, 3). Raises `NotLoaded`."""
+        import torch
+
+        pipe = self.pipeline(_GENERATE)
+        self._mine(latents)
+        with torch.inference_mode():
+            video = self._decode(pipe, {name: one.to(self._device) for name, one in latents.tensors.items()})
+            frames: npt.NDArray[np.float32] = pipe.video_processor.postprocess_video(video, output_type="np")[
+                0
+            ]
+        expected = (request.num_frames, request.height, request.width, 3)
+        if frames.shape != expected:
+            raise CheckpointError(f"latents decode to {frames.shape}, the request says {expected}")
+        return (frames * 255).round().astype(np.uint8)
+
+    @abstractmethod
+    def _decode(self, pipe: Any, latents: dict[str, Any]) -> Any:
+        """The decoded video tensor (batch, channels, frames, height, width)."""
+
+    def audio(self, latents: Latents, request: RenderRequest) -> Audio | None:  # noqa: ARG002 - for those with sound
+        """None: the family is silent."""
+        self._mine(latents)
+        return None
+
+    def _mine(self, saved: Encoded | Latents) -> None:
+        if saved.model != self.card.name:
+            raise CheckpointError(f"made by {saved.model}, cannot be used with {self.card.name}")

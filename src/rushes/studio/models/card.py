@@ -1,0 +1,121 @@
+"""What a model offers, as data the gateway can check a request against without importing torch (3 s)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rushes.studio.models.errors import UnsupportedRequest
+
+MAX_SEED = 2**63 - 1
+MAX_GUIDANCE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class RenderRequest:
+    """One video to denoise: sizes in pixels, `fps` in frames a second; `seed` settles all randomness."""
+
+    width: int
+    height: int
+    num_frames: int
+    steps: int
+    seed: int
+    guidance_scale: float
+    fps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """A model's limits and defaults.
+
+    Durations are seconds, sizes pixels (both sides multiples of `size_multiple`), `prompt_limit` characters.
+    Frames come in groups: a video has `frame_group * k + 1` of them, or exactly `fixed_frames` where the
+    architecture allows one count only.
+    """
+
+    name: str
+    pipeline: str
+    text_encoder_role: str
+    has_audio: bool
+    fps: int
+    default_seconds: float
+    min_seconds: float
+    max_seconds: float
+    default_width: int
+    default_height: int
+    min_size: int
+    max_width: int
+    max_height: int
+    size_multiple: int
+    default_steps: int
+    max_steps: int
+    default_guidance: float
+    prompt_limit: int
+    min_steps: int = 1
+    frame_group: int = 1
+    fixed_frames: int | None = None
+    small: bool = False
+
+    def frames_for(self, seconds: float) -> int:
+        """The count of frames that comes nearest to `seconds` and fits the architecture.
+
+        Raises:
+            UnsupportedRequest: the model does not offer that duration.
+        """
+        if not self.min_seconds <= seconds <= self.max_seconds:  # also refuses NaN
+            raise UnsupportedRequest(f"{self.name} makes {self._durations()}, not {seconds:g} s")
+        if self.fixed_frames is not None:
+            return self.fixed_frames
+        return max(1, round(seconds * self.fps / self.frame_group)) * self.frame_group + 1
+
+    def _durations(self) -> str:
+        if self.min_seconds == self.max_seconds:
+            return f"videos of exactly {self.min_seconds:g} s"
+        return f"videos of {self.min_seconds:g} to {self.max_seconds:g} s"
+
+    def validate(self, width: int, height: int, seconds: float, steps: int) -> None:
+        """Check a request against the card.
+
+        Raises:
+            UnsupportedRequest: the first thing that is wrong, with its value and what would do.
+        """
+        for side, value, largest in (("width", width, self.max_width), ("height", height, self.max_height)):
+            if not self.min_size <= value <= largest or value % self.size_multiple:
+                raise UnsupportedRequest(
+                    f"{side} {value} is not offered by {self.name}: it takes multiples of "
+                    f"{self.size_multiple} from {self.min_size} to {largest}"
+                )
+        self.frames_for(seconds)
+        if not self.min_steps <= steps <= self.max_steps:
+            raise UnsupportedRequest(
+                f"{self.name} takes {self.min_steps} to {self.max_steps} steps, not {steps}"
+            )
+
+    def request(
+        self,
+        *,
+        seed: int,
+        width: int | None = None,
+        height: int | None = None,
+        seconds: float | None = None,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+    ) -> RenderRequest:
+        """A validated render request; what is left out takes the card's default.
+
+        Raises:
+            UnsupportedRequest: a value lies outside what the card offers.
+        """
+        width = self.default_width if width is None else width
+        height = self.default_height if height is None else height
+        seconds = self.default_seconds if seconds is None else seconds
+        steps = self.default_steps if steps is None else steps
+        guidance = self.default_guidance if guidance_scale is None else guidance_scale
+        self.validate(width, height, seconds, steps)
+        if not 0 <= seed <= MAX_SEED:
+            raise UnsupportedRequest(f"a seed lies between 0 and {MAX_SEED}, not {seed}")
+        if not (math.isfinite(guidance) and 1.0 <= guidance <= MAX_GUIDANCE):
+            raise UnsupportedRequest(
+                f"a guidance scale lies between 1 and {MAX_GUIDANCE:g}, not {guidance:g}"
+            )
+        return RenderRequest(width, height, self.frames_for(seconds), steps, seed, guidance, self.fps)

@@ -1,0 +1,158 @@
+"""The one small protocol that every model family answers, so that the worker knows none of them.
+
+Text and video are loaded apart ("encode", "generate"): two processes share the work, and what passes between
+them (`Encoded`) is a file. Times are `time.time_ns()` values of the host; on a GPU they are when work was handed
+over, which is what the backend's `clock` says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+
+from rushes.studio.models.errors import CheckpointError
+from rushes.studio.models.tensorfile import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from rushes.studio.models.card import ModelCard, RenderRequest
+
+_VERSION = "1"
+
+Part = Literal["encode", "generate"]
+LoadPart = Literal["encode", "generate", "all"]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Saved:
+    """Named tensors of one model that go to disk and come back bit-identical."""
+
+    kind: ClassVar[str]
+
+    model: str
+    tensors: Mapping[str, Any] = field(repr=False)
+
+    def _numbers(self) -> dict[str, int]:
+        return {}
+
+    def save(self, path: Path) -> None:
+        """Write to `path` atomically, with a checksum."""
+        metadata = {"kind": self.kind, "version": _VERSION, "model": self.model}
+        metadata |= {name: str(value) for name, value in self._numbers().items()}
+        write_tensors(path, self.tensors, metadata)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote; tensors are on the CPU.
+
+        Raises:
+            CheckpointError: missing, damaged, or a file of another kind or version.
+        """
+        tensors, metadata = read_tensors(path)
+        kind, version = metadata.pop("kind", ""), metadata.pop("version", "")
+        if kind != cls.kind or version != _VERSION:
+            raise CheckpointError(
+                f"{path} holds {kind or 'something'} version {version or 'unknown'}, "
+                f"not {cls.kind} version {_VERSION}"
+            )
+        model = metadata.pop("model", "")
+        return cls(model, tensors, **{name: int(value) for name, value in metadata.items()})
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Encoded(_Saved):
+    """A prompt as its text encoder sees it; what the render and its recoveries need of it.
+
+    `tokens` is how many the prompt has, `token_limit` how many the encoder takes (both with special tokens).
+    """
+
+    kind: ClassVar[str] = "encoded"
+
+    tokens: int = 0
+    token_limit: int = 0
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the end of the prompt did not fit and has no effect on the video."""
+        return self.tokens > self.token_limit
+
+    def _numbers(self) -> dict[str, int]:
+        return {"tokens": self.tokens, "token_limit": self.token_limit}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Latents(_Saved):
+    """What the last denoising step leaves: the video's latents and, with audio, the audio's."""
+
+    kind: ClassVar[str] = "latents"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Audio:
+    """Sound of a video: float32 samples in -1..1, shape (channels, samples), `sample_rate` in hertz."""
+
+    samples: npt.NDArray[np.float32] = field(repr=False)
+    sample_rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepEvent:
+    """One denoising step: `index` counts from 1, times are nanoseconds since the epoch."""
+
+    index: int
+    total: int
+    started_ns: int
+    ended_ns: int
+
+
+class Observer(Protocol):
+    """What a caller of `denoise` is told, in the thread that denoises; what it raises ends the render."""
+
+    def noise_initialized(self, started_ns: int, ended_ns: int) -> None:
+        """The initial noise has been drawn."""
+
+    def loop_started(self, ns: int) -> None:
+        """The first step begins."""
+
+    def step(self, event: StepEvent) -> None:
+        """A step has ended."""
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """One model with its weights, on one device."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model offers."""
+
+    @property
+    def clock(self) -> str:
+        """Whose clock step times come from: `host`."""
+
+    @property
+    def loaded(self) -> frozenset[Part]:
+        """The parts that are in memory."""
+
+    def load(self, part: LoadPart) -> None:
+        """Bring a part into memory; nothing happens if it is there already. Raises `WeightsMissing`."""
+
+    def unload(self) -> None:
+        """Let go of all parts and of their memory on the device."""
+
+    def encode(self, prompt: str, negative_prompt: str = "") -> Encoded:
+        """Run the text encoder (part "encode"). Raises `NotLoaded`."""
+
+    def denoise(self, encoded: Encoded, request: RenderRequest, observer: Observer | None = None) -> Latents:
+        """Run the denoising loop (part "generate"). Raises `NotLoaded`, `CheckpointError`."""
+
+    def decode(self, latents: Latents, request: RenderRequest) -> npt.NDArray[np.uint8]:
+        """Run the VAE (part "generate"): frames as (frames, height, width, 3)."""
+
+    def audio(self, latents: Latents, request: RenderRequest) -> Audio | None:
+        """Run the audio decoder and vocoder (part "generate"), or None for a silent model."""

@@ -1,0 +1,60 @@
+"""`configure` in a process of its own: a collector that is away, and providers that were there before."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+
+def _run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_collector_that_is_away_disturbs_nobody_and_is_counted() -> None:
+    out = _run("""
+        import socket
+        import rushes
+        from rushes.sdk import exposition, tracing
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        rushes.configure(endpoint=f"http://127.0.0.1:{port}", log_level=None)
+        for _ in range(3):
+            with tracing.span("gateway"):
+                pass
+        rushes.shutdown()
+        from rushes.sdk.providers import _state
+        print({(l["signal"], l["reason"]): n for a in _state["telemetry"].accounts for n, l in a.dropped()})
+    """)
+    assert "('spans', 'export_failed'): 3" in out
+
+
+def test_providers_of_the_user_are_used_and_none_is_set() -> None:
+    out = _run("""
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        mine = TracerProvider()
+        trace.set_tracer_provider(mine)
+        import rushes
+        telemetry = rushes.configure(log_level=None)
+        print(trace.get_tracer_provider() is mine, telemetry.tracers, telemetry.meters is not None)
+    """)
+    assert out.split() == ["True", "None", "True"]
+
+
+def test_the_sdk_alone_is_light() -> None:
+    out = _run("""
+        import sys
+        import rushes
+        heavy = {"torch", "diffusers", "chdb", "starlette", "sqlalchemy", "pyarrow", "numpy"}
+        print(sorted(heavy & {name.split(".")[0] for name in sys.modules}))
+    """)
+    assert out.strip() == "[]"
