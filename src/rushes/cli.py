@@ -1,0 +1,236 @@
+"""The command `rushes`. Each command imports what it needs, so that `rushes --help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Never, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from rushes.settings import Settings
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="rushes",
+    help="Observability for services that turn prompts into video.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,  # locals of a traceback may hold prompts and keys
+    add_completion=True,
+)
+
+DataDir = Annotated[Optional[Path], typer.Option(help="Folder for all data.", show_default="per user")]
+Port = Annotated[Optional[int], typer.Option(help="Control room: UI and API.", show_default="8400")]
+GatewayPort = Annotated[Optional[int], typer.Option(help="Studio gateway.", show_default="8401")]
+HttpPort = Annotated[Optional[int], typer.Option(help="OTLP over HTTP.", show_default="4318")]
+GrpcPort = Annotated[Optional[int], typer.Option(help="OTLP over gRPC.", show_default="4317")]
+
+
+def _die(message: object, code: int = 1) -> Never:
+    typer.secho(f"error: {message}", err=True, fg=typer.colors.RED)
+    raise typer.Exit(code)
+
+
+def _need(extra: str, error: ModuleNotFoundError) -> Never:
+    _die(f'this command needs {error.name}, which is not installed: pip install "rushes[{extra}]"')
+
+
+def _settings(**flags: Any) -> Settings:
+    try:
+        from rushes.settings import SettingsError, load
+    except ModuleNotFoundError as error:
+        _need("server", error)
+    try:
+        return load(**flags)
+    except SettingsError as error:
+        _die(error, 2)
+
+
+@app.command()
+def up(
+    data_dir: DataDir = None,
+    port: Port = None,
+    gateway_port: GatewayPort = None,
+    otlp_http_port: HttpPort = None,
+    otlp_grpc_port: GrpcPort = None,
+    workers: Annotated[Optional[int], typer.Option(help="Generate workers.", show_default="1")] = None,
+    no_studio: Annotated[bool, typer.Option("--no-studio", help="The control room alone.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every process's log lines.")] = False,
+) -> None:
+    """Run the control room and the studio on this machine. Port 0 picks a free one."""
+    settings = _settings(
+        data_dir=data_dir,
+        port=port,
+        gateway_port=gateway_port,
+        otlp_http_port=otlp_http_port,
+        otlp_grpc_port=otlp_grpc_port,
+        workers=workers,
+        studio=False if no_studio else None,
+    )
+    try:
+        from rushes.launch.ports import PortTaken
+        from rushes.launch.supervisor import AlreadyRunning, Supervisor
+    except ModuleNotFoundError as error:
+        _need("studio", error)
+    try:
+        supervisor = Supervisor(settings, say=typer.echo, on_line=typer.echo if verbose else None)
+    except (PortTaken, AlreadyRunning) as error:
+        _die(error)
+    except OSError as error:
+        _die(f"{error.filename} can't be used ({error.strerror}); name another folder with --data-dir")
+    raise typer.Exit(supervisor.run())
+
+
+@app.command()
+def server(
+    data_dir: DataDir = None,
+    port: Port = None,
+    otlp_http_port: HttpPort = None,
+    otlp_grpc_port: GrpcPort = None,
+) -> None:
+    """Run the control room alone: OTLP in, queries and pages out."""
+    settings = _settings(
+        data_dir=data_dir, port=port, otlp_http_port=otlp_http_port, otlp_grpc_port=otlp_grpc_port
+    )
+    try:
+        from rushes.launch.control_room import CannotStart, run
+    except ModuleNotFoundError as error:
+        _need("server", error)
+    try:
+        run(settings)
+    except CannotStart as error:
+        _die(error)
+
+
+@app.command()
+def gateway(data_dir: DataDir = None, gateway_port: GatewayPort = None) -> None:
+    """Run the studio's gateway: OpenAI's Videos API."""
+    settings = _settings(data_dir=data_dir, gateway_port=gateway_port)
+    try:
+        from rushes.launch.gateway import run
+        from rushes.launch.ports import PortTaken
+    except ModuleNotFoundError as error:
+        _need("studio", error)
+    try:
+        run(settings)
+    except PortTaken as error:
+        _die(error)
+
+
+@app.command()
+def worker(
+    role: Annotated[str, typer.Option(help="encode, generate or all.")] = "all",
+    id: Annotated[str | None, typer.Option(help="Unique among workers.", show_default="<role>-<pid>")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Run one worker of the studio."""
+    if role not in {"encode", "generate", "all"}:
+        _die(f"role {role!r} is not one of encode, generate, all", 2)
+    settings = _settings(data_dir=data_dir)
+    try:
+        from rushes.launch.worker import run
+        from rushes.studio.jobs import WorkerBusyError
+    except ModuleNotFoundError as error:
+        _need("studio", error)
+    try:
+        run(settings, role, id)
+    except (WorkerBusyError, ValueError) as error:
+        _die(error)
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What the video shows; - reads it from standard input.")],
+    model: Annotated[str, typer.Option(help="MOCHI1, LTX2 or OPENSORA.")] = "MOCHI1",
+    tier: Annotated[Optional[str], typer.Option(help="realtime, premium, standard or free.")] = None,
+    seconds: Annotated[Optional[float], typer.Option(help="Length of the clip.")] = None,
+    size: Annotated[Optional[str], typer.Option(help="Width x height, as 64x64.")] = None,
+    steps: Annotated[Optional[int], typer.Option(help="Denoising steps.")] = None,
+    seed: Annotated[Optional[int], typer.Option(help="The same seed gives the same video.")] = None,
+    negative_prompt: Annotated[Optional[str], typer.Option(help="What it should not show.")] = None,
+    out_dir: Annotated[Path, typer.Option(help="Where the video is saved.")] = Path(),
+    data_dir: DataDir = None,
+) -> None:
+    """Make a video with a running `rushes up`, and print its path and its trace's address."""
+    settings = _settings(data_dir=data_dir)
+    try:
+        from rich.console import Console
+
+        from rushes.launch import local
+        from rushes.launch.generate import GenerationFailed
+        from rushes.launch.generate import generate as run
+    except ModuleNotFoundError as error:
+        _need("studio", error)
+    if prompt == "-":
+        prompt = sys.stdin.read().strip()
+    try:
+        path, trace = run(
+            local.read(settings.local_file),
+            out_dir,
+            Console(stderr=True),
+            prompt=prompt,
+            model=model,
+            tier=tier,
+            seconds=None if seconds is None else f"{seconds:g}",
+            size=size,
+            steps=steps,
+            seed=seed,
+            negative_prompt=negative_prompt,
+        )
+    except (local.NotRunning, GenerationFailed) as error:
+        _die(error)
+    typer.echo(path)
+    typer.echo(trace)
+
+
+@app.command()
+def catalog(
+    signal: Annotated[str, typer.Argument(help="metrics, spans or logs.")] = "metrics",
+    json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """List every declared metric, span or log event."""
+    from rushes.catalog.listing import as_json, as_text
+
+    try:
+        typer.echo(as_json(signal) if json else as_text(signal))
+    except KeyError:
+        _die(f"there is no list of {signal!r}; there are metrics, spans and logs", 2)
+
+
+@app.command()
+def doctor(data_dir: DataDir = None) -> None:
+    """Try what Rushes needs on this machine. Exits with 1 if something will not work."""
+    settings = _settings(data_dir=data_dir)
+    from rushes.launch.doctor import examine
+
+    colours = {"good": typer.colors.GREEN, "warn": typer.colors.YELLOW, "bad": typer.colors.RED}
+    bad = False
+    for finding in examine(settings):
+        bad |= finding.state == "bad"
+        typer.echo(
+            typer.style(f"{finding.state:5}", fg=colours[finding.state]) + f"{finding.what:18} {finding.text}"
+        )
+    raise typer.Exit(1 if bad else 0)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"rushes {version('rushes')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _asked: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name=Path(sys.argv[0]).name if sys.argv[0].endswith("rushes") else "rushes")

@@ -1,0 +1,1 @@
+"""Putting the parts together into processes, and the processes into one command."""

@@ -1,0 +1,125 @@
+"""`rushes doctor`: tries what Rushes will need on this machine and says what will work and what won't."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from rushes.launch.ports import PortTaken, reserve
+from rushes.settings import Settings
+
+__all__ = ["Finding", "examine"]
+
+_LOW_DISK_GB: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was tried. `warn` works with less, `bad` does not work."""
+
+    what: str
+    state: Literal["good", "warn", "bad"]
+    text: str
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Tries everything, cheapest first."""
+    yield from _installed()
+    yield _folder("data folder", settings.data_dir)
+    yield _folder("config folder", settings.config_dir)
+    yield _disk(settings.data_dir)
+    yield from _ports(settings)
+    if importlib.util.find_spec("torch"):
+        yield _device(settings)
+        yield _encoder()
+        yield from _weights(settings)
+
+
+def _installed() -> Iterator[Finding]:
+    for extra, module in (
+        ("server", "chdb"),
+        ("studio", "torch"),
+        ("studio", "diffusers"),
+        ("studio", "dbos"),
+    ):
+        found = importlib.util.find_spec(module) is not None
+        text = "installed" if found else f'missing: pip install "rushes[{extra}]"'
+        yield Finding(module, "good" if found else "bad", text)
+
+
+def _folder(what: str, folder: Path) -> Finding:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"rushes")
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        return Finding(what, "bad", f"{folder} can't be written ({error.strerror}); name another")
+    return Finding(what, "good", str(folder))
+
+
+def _disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder if folder.exists() else folder.parent).free / 1e9
+    state: Literal["good", "warn"] = "good" if free >= _LOW_DISK_GB else "warn"
+    return Finding("free disk", state, f"{free:.3g} GB")
+
+
+def _ports(settings: Settings) -> Iterator[Finding]:
+    from rushes.launch import local
+
+    try:
+        running = local.read(settings.local_file)
+    except local.NotRunning:
+        running = None
+    for name in ("port", "gateway_port", "otlp_http_port", "otlp_grpc_port"):
+        port = getattr(settings, name)
+        flag = f"--{name.replace('_', '-')}"
+        try:
+            reserve(settings.host, port, flag)
+        except PortTaken as taken:
+            if running is not None:
+                yield Finding(flag, "good", f"{port}, in use (Rushes runs, pid {running.pid})")
+            else:
+                yield Finding(flag, "bad", str(taken))
+        else:
+            yield Finding(flag, "good", f"{port} is free" if port else "any free one")
+
+
+def _device(settings: Settings) -> Finding:
+    from rushes.studio.device import pick_device
+
+    device = pick_device(settings.device)
+    if device == "cpu":
+        return Finding(
+            "device", "warn", f"cpu, {os.cpu_count()} cores: the small checkpoints run, real weights crawl"
+        )
+    import torch
+
+    return Finding("device", "good", f"{device}, {torch.cuda.get_device_name(0)}")
+
+
+def _encoder() -> Finding:
+    from rushes.studio.transcode import probe_encoder
+
+    encoder = probe_encoder()
+    return Finding("encoder", "good", f"{encoder} (tried on one frame)")
+
+
+def _weights(settings: Settings) -> Iterator[Finding]:
+    from rushes.studio.models import UnknownModel, WeightsMissing, available
+
+    for name in available({}):
+        folder = settings.weights.get(name)
+        try:
+            available({name: folder})
+        except (WeightsMissing, UnknownModel) as error:
+            yield Finding(name, "bad", str(error))
+        else:
+            yield Finding(name, "good", str(folder) if folder else "small checkpoint, random weights")

@@ -1,0 +1,226 @@
+"""`rushes up`: starts the control room and the studio, says where they are, keeps them running, stops them in order."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Final
+
+import httpx
+
+from rushes.launch import local
+from rushes.launch.child import Child
+from rushes.launch.lifetime import stop_on_signals
+from rushes.launch.ports import reserve
+from rushes.sdk import configure, logs, shutdown
+from rushes.settings import Settings
+
+__all__ = ["AlreadyRunning", "Supervisor"]
+
+_LOG: Final = logs.get_logger("supervisor")
+_POLL_S: Final = 0.1
+_DRAIN_S: Final = 30.0
+_STOP_S: Final = 10.0
+
+
+class AlreadyRunning(Exception):  # noqa: N818 - says what is the case
+    """Another `rushes up` works in the same data folder."""
+
+
+class Supervisor:
+    """One control room and, with the studio, one gateway, one encode worker and `workers` generate workers."""
+
+    def __init__(
+        self, settings: Settings, say: Callable[[str], None], on_line: Callable[[str], None] | None
+    ) -> None:
+        self._say = say
+        self._settings: Final = settings.model_copy(
+            update={
+                "port": reserve(settings.host, settings.port, "--port"),
+                "otlp_http_port": reserve(settings.host, settings.otlp_http_port, "--otlp-http-port"),
+                "otlp_grpc_port": reserve(settings.host, settings.otlp_grpc_port, "--otlp-grpc-port"),
+                **(
+                    {"gateway_port": reserve(settings.host, settings.gateway_port, "--gateway-port")}
+                    if settings.studio
+                    else {}
+                ),
+            }
+        )
+        self._held = self._hold(settings.data_dir)
+        logs_dir = settings.data_dir / "logs"
+        logs_dir.mkdir(exist_ok=True)
+        environment = self._environment()
+        self._server = Child("server", ["server"], environment, logs_dir, on_line)
+        self._gateway = Child("gateway", ["gateway"], environment, logs_dir, on_line)
+        self._workers = [
+            Child(
+                f"{role}-{n}",
+                ["worker", "--role", role, "--id", f"{role}-{n}"],
+                environment,
+                logs_dir,
+                on_line,
+            )
+            for role, count in (("encode", 1), ("generate", settings.workers))
+            for n in range(count)
+        ]
+
+    @property
+    def _children(self) -> list[Child]:
+        return [self._server, *([self._gateway, *self._workers] if self._settings.studio else [])]
+
+    def run(self) -> int:
+        """Runs until SIGTERM or SIGINT; returns the exit code."""
+        settings = self._settings
+        stop = stop_on_signals()
+        configure(instance="supervisor", endpoint=f"{self._url(settings.otlp_http_port)}", log_level=None)
+        local.remove(settings.local_file)
+        if settings.studio:
+            from rushes.studio.secret_files import development_secret, hash_key, prompt_key
+
+            # Made here, before the processes that share them start.
+            development_secret(settings), hash_key(settings), prompt_key(settings)
+        for child in self._children:
+            child.start()
+            _LOG.info("process.started", process=child.name, pid=child.pid)
+        answered = False
+        complete = False
+        while not stop.wait(_POLL_S):
+            self._keep_running()
+            if not answered and self._answers():
+                answered = True
+                self._write_local()
+                self._announce()
+            if answered and not complete and (complete := self._workers_loaded()):
+                self._write_local()
+                self._say("ready      the models are loaded")
+        self._stop()
+        return 0
+
+    def _keep_running(self) -> None:
+        for child in self._children:
+            pid, code = child.pid, child.ended()
+            if code is not None:
+                _LOG.error(
+                    "process.exited", process=child.name, pid=pid, exit_code=code, restarts=child.restarts
+                )
+                how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+                self._say(f"{child.name} ended ({how}) and is started again; its log: {child.log_path}")
+                if code > 0:
+                    self._say(child.last_lines)
+            if child.restart_if_due():
+                _LOG.info("process.started", process=child.name, pid=child.pid)
+
+    def _answers(self) -> bool:
+        urls = [self._url(self._settings.port)]
+        if self._settings.studio:
+            urls.append(self._url(self._settings.gateway_port))
+        return all(_ok(f"{url}/readyz") for url in urls) and len(self._metrics()) == len(self._children)
+
+    def _workers_loaded(self) -> bool:
+        if not self._settings.studio:
+            return True
+        from rushes.studio.board import Board
+
+        states = {w.worker_id: w.state for w in Board(self._settings.workers_dir).workers()}
+        return all(states.get(w.name) in {"idle", "generating"} for w in self._workers)
+
+    def _metrics(self) -> list[str]:
+        """Every /metrics URL; fewer than processes while some have not told theirs yet."""
+        urls = [f"{self._url(self._settings.port)}/metrics"]
+        if self._settings.studio:
+            from rushes.studio.board import Board
+
+            urls.append(f"{self._url(self._settings.gateway_port)}/metrics")
+            pids = {w.pid for w in self._workers}
+            urls.extend(w.metrics for w in Board(self._settings.workers_dir).workers() if w.pid in pids)
+        return urls
+
+    def _write_local(self) -> None:
+        settings = self._settings
+        key = None
+        if settings.studio:
+            from rushes.studio.secret_files import development_secret
+
+            key = development_secret(settings)
+        local.write(
+            settings.local_file,
+            local.Local(
+                ui=self._url(settings.port),
+                gateway=self._url(settings.gateway_port) if settings.studio else None,
+                otlp_http=self._url(settings.otlp_http_port),
+                otlp_grpc=self._url(settings.otlp_grpc_port),
+                metrics=self._metrics(),
+                pid=os.getpid(),
+                api_key=key,
+            ),
+        )
+
+    def _announce(self) -> None:
+        settings = self._settings
+        self._say(f"control room  {self._url(settings.port)}")
+        if settings.studio:
+            self._say(f"studio        {self._url(settings.gateway_port)}/v1  (OpenAI's Videos API)")
+        self._say(
+            f"OTLP          {self._url(settings.otlp_http_port)} (HTTP), port {settings.otlp_grpc_port} (gRPC)"
+        )
+        self._say(f"data          {settings.data_dir}  (local.json has the addresses and a development key)")
+        if settings.studio:
+            self._say('try           rushes generate "a red ball rolls down a green hill" --model MOCHI1')
+
+    def _stop(self) -> None:
+        """New work first stops coming, then the work in hand is finished, then its telemetry's home goes."""
+        self._say("stopping")
+        local.remove(self._settings.local_file)
+        if self._settings.studio:
+            self._gateway.terminate()
+            for worker in self._workers:
+                worker.terminate()
+            self._gateway.wait(_STOP_S)
+            for worker in self._workers:
+                worker.wait(_DRAIN_S)
+        shutdown()
+        self._server.terminate()
+        self._server.wait(_STOP_S)
+        self._held.close()
+
+    def _url(self, port: int) -> str:
+        host = self._settings.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def _environment(self) -> dict[str, str]:
+        """The settings as the children read them: what flags and rushes.toml said reaches them unchanged."""
+        settings = self._settings
+        values = {
+            name: value
+            for name, value in settings.model_dump(mode="json").items()
+            if value is not None and name not in {"token", "weights"}
+        }
+        environment = {f"RUSHES_{name.upper()}": str(value) for name, value in values.items()}
+        if settings.token:
+            environment["RUSHES_TOKEN"] = settings.token.get_secret_value()
+        environment["RUSHES_WEIGHTS"] = settings.model_dump_json(include={"weights"})[len('{"weights":') : -1]
+        environment.setdefault("RUSHES_OTLP_ENDPOINT", self._url(settings.otlp_http_port))
+        return environment
+
+    @staticmethod
+    def _hold(folder: Path) -> IO[str]:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = (folder / "up.lock").open("a+")
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held.close()
+            raise AlreadyRunning(
+                f"another `rushes up` runs on {folder}; stop it, or give this one its own --data-dir"
+            ) from None
+        return held
+
+
+def _ok(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=1).status_code == 200  # noqa: PLR2004 - OK
+    except httpx.HTTPError:
+        return False

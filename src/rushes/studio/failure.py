@@ -1,0 +1,76 @@
+"""What a failed job says: the error's code and text for the caller, and the reason that the metrics count."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import Final
+
+from rushes.catalog import Reason
+from rushes.sdk.tracing import Stopped
+from rushes.studio.models.errors import CheckpointError, UnknownModel, UnsupportedRequest, WeightsMissing
+from rushes.studio.storage import StorageError
+from rushes.studio.transcode import TranscodeError
+
+__all__ = ["Cancelled", "Failure", "SafetyBlocked", "classify"]
+
+
+class Cancelled(Stopped):
+    """The job was cancelled, or given up by somebody else, while it was worked on."""
+
+
+class SafetyBlocked(Stopped):
+    """The prompt may not be rendered. Carries the category, never the term."""
+
+    def __init__(self, category: str) -> None:
+        super().__init__(category)
+        self.category = category
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """`code` and `message` go to the caller, `reason` is the label of video_generation_failure_total."""
+
+    reason: Reason
+    code: str
+    message: str
+
+
+# Our own errors, whose texts are fit for the caller: the type, the reason, the code.
+_TOLD: Final[tuple[tuple[type[Exception], Reason, str], ...]] = (
+    (WeightsMissing, "checkpoint", "model_unavailable"),
+    (CheckpointError, "checkpoint", "render_failed"),
+    (UnknownModel, "checkpoint", "model_unavailable"),
+    (UnsupportedRequest, "checkpoint", "render_failed"),
+    (StorageError, "storage", "storage_error"),
+    (TranscodeError, "storage", "storage_error"),
+)
+
+
+def classify(error: BaseException, *, doing: str) -> Failure:
+    """What to say of an error that ended a job while `doing` (a stage's name).
+
+    Texts of our own errors are passed on; a library's text may quote its input and is not.
+    """
+    if isinstance(error, SafetyBlocked):
+        text = f"the prompt was blocked by the content policy (category {error.category}); change it and try again"
+        return Failure("safety_block", "content_policy_violation", text)
+    for kind, reason, code in _TOLD:
+        if isinstance(error, kind):
+            return Failure(reason, code, str(error))
+    name = type(error).__name__
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
+        where = f" at {error.filename}" if error.filename else ""
+        text = (
+            f"the disk is full or read-only{where} ({error.strerror}); make room and submit the video again"
+        )
+        failure = Failure("storage", "storage_error", text)
+    elif name == "OutOfMemoryError" or isinstance(error, MemoryError):
+        text = f"out of memory during {doing}; ask for a smaller size or fewer seconds"
+        failure = Failure("oom", "out_of_memory", text)
+    elif name == "AcceleratorError" or "CUDA error" in str(error):
+        failure = Failure("cuda_error", "gpu_error", f"a CUDA error ended {doing}; submit the video again")
+    else:
+        text = f"{name} during {doing}; submit the video again, or see the trace"
+        failure = Failure("internal", "internal_error", text)
+    return failure

@@ -1,0 +1,161 @@
+"""A video's whole way through the workers, in order, on one screen.
+
+The gateway comes before it (`rushes.studio.gateway`), the queues between its two parts (`rushes.studio.jobs`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from opentelemetry.trace import Span
+
+from rushes.sdk import instruments, logs, tracing
+from rushes.studio import outcome
+from rushes.studio.failure import Cancelled, classify
+from rushes.studio.jobs import Job, priority_of
+from rushes.studio.render import Render, Tools
+from rushes.studio.stages import decode, deliver, denoise, prompt, setup
+
+__all__ = ["ENCODE", "GENERATE", "Stage", "encode", "generate"]
+
+_ENCODE_LOG: Final = logs.get_logger("encode-worker")
+_GENERATE_LOG: Final = logs.get_logger("dit-worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage: its span, what it does, when it applies, and the metrics it feeds."""
+
+    span: str
+    run: Callable[[Render, Span], None]
+    metrics: tuple[str, ...] = ()
+    applies: Callable[[Render], bool] = lambda _: True
+
+
+ENCODE: Final = (
+    Stage("prompt_processing", prompt.run, ("safety_check_duration_ms", "pregen_safety_block_total")),
+)
+GENERATE: Final = (
+    Stage("worker_setup", setup.run, ("worker_model_load_duration_seconds",)),
+    Stage("dit_inference", denoise.run, ("dit_inference_step_duration_ms",)),
+    Stage("vae_decode", decode.video, ("vae_decode_duration_seconds", "frames_per_second_generated")),
+    Stage("audio_generation", decode.audio, ("audio_generation_duration_seconds",), decode.has_audio),
+    # Checks of the frames and the provenance manifest belong here.
+    Stage("transcode", deliver.transcode),
+    Stage("upload", deliver.upload),
+)
+
+
+def encode(job_id: str, tools: Tools) -> bool:
+    """The role `encode`: returns True when the job may be rendered; else it has ended the job."""
+    job = _claimed(job_id, tools)
+    with tracing.under(outcome.root_of(job)):
+        begun = job.encode_started_ns or time.time_ns()
+        accepted = max((s.end_ns for s in job.stages if s.name == "gateway"), default=job.accepted_ns)
+        if begun > accepted:
+            tracing.record("rushes.encode_wait", accepted, begun)
+            tools.store.append_stage(job_id, "rushes.encode_wait", accepted, begun)
+        _ENCODE_LOG.info("generation.encode.started", request_id=job_id, model=job.model, tier=job.tier)
+        render = Render(job=job, tools=tools, checkpoint=_unless_ended(job_id, tools), started_ns=begun)
+        ready = _run(ENCODE, render, begun)
+        if ready:
+            _ENCODE_LOG.info(
+                "generation.job.waiting",
+                request_id=job_id,
+                model=job.model,
+                tier=job.tier,
+                queue_depth=tools.store.waiting(),
+            )
+    return ready
+
+
+def generate(job_id: str, tools: Tools) -> None:
+    """The role `generate`: ends the job, one way or another."""
+    job = _claimed(job_id, tools)
+    with tracing.under(outcome.root_of(job)):
+        if not tools.store.start_generating(job_id):
+            return  # ended meanwhile, by whoever ended it
+        begun = time.time_ns()
+        _record_wait(job, tools, begun)
+        render = Render(job=job, tools=tools, checkpoint=_unless_ended(job_id, tools), started_ns=begun)
+        try:
+            done = _run(GENERATE, render, begun)
+        finally:
+            render.clean_up()
+        media, size = render.media, render.size_bytes
+        if not done or media is None or size is None:
+            return
+        if tools.store.complete(job_id, media=media, size_bytes=size):
+            outcome.finish_completed(_claimed(job_id, tools))
+
+
+def _claimed(job_id: str, tools: Tools) -> Job:
+    job = tools.store.get(job_id)
+    if job is None:
+        raise LookupError(f"no job {job_id}")
+    return job
+
+
+def _record_wait(job: Job, tools: Tools, begun_ns: int) -> None:
+    since = max((s.end_ns for s in job.stages if s.name == "prompt_processing"), default=job.accepted_ns)
+    seconds = (begun_ns - since) / 1e9
+    depth = tools.store.waiting() + 1
+    wait = tracing.open_span("queue_wait", since, {"queue_depth": depth, "priority": priority_of(job)})
+    with tracing.under(wait):
+        tracing.record("scheduler.assign", job.assigned_ns or begun_ns, begun_ns)
+        instruments.queue_wait_duration_seconds.record(seconds, tier=outcome.tier_of(job))
+    wait.end(begun_ns)
+    tools.store.append_stage(job.id, "queue_wait", since, begun_ns)
+    _GENERATE_LOG.info(
+        "generation.job.assigned",
+        request_id=job.id,
+        model=job.model,
+        tier=job.tier,
+        queue_wait_seconds=round(seconds, 3),
+    )
+
+
+def _unless_ended(job_id: str, tools: Tools) -> Callable[[], None]:
+    def check() -> None:
+        job = tools.store.get(job_id)
+        if job is None or job.terminal:
+            raise Cancelled(job_id)
+
+    return check
+
+
+def _run(stages: Iterable[Stage], render: Render, begun_ns: int) -> bool:
+    """Runs the stages that apply, each from the end of the one before; False when the job has ended early."""
+    tools, job_id = render.tools, render.job.id
+    reached = begun_ns
+    for stage in stages:
+        if not stage.applies(render):
+            continue
+        try:
+            render.checkpoint()
+            with tracing.span(stage.span, start_ns=reached) as span:
+                stage.run(render, span)
+        except Cancelled:
+            render.clean_up()
+            return False  # whoever ended the job has told of it
+        except Exception as error:  # noqa: BLE001 - every failure becomes the job's, with a clear text
+            tools.store.append_stage(job_id, stage.span, reached, time.time_ns())
+            _fail(render, error, stage.span)
+            return False
+        ended = time.time_ns()
+        tools.store.append_stage(job_id, stage.span, reached, ended)
+        reached = ended
+    return True
+
+
+def _fail(render: Render, error: BaseException, doing: str) -> None:
+    failure = classify(error, doing=doing)
+    render.clean_up()
+    store, job_id = render.tools.store, render.job.id
+    if store.fail(job_id, code=failure.code, message=failure.message, reason=failure.reason):
+        failed = store.get(job_id)
+        if failed is not None:
+            outcome.finish_failed(failed)

@@ -1,0 +1,84 @@
+"""What the stages of one video hand to each other while it is made."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from rushes.studio.jobs import Job, JobStore
+from rushes.studio.models.card import RenderRequest
+from rushes.studio.models.protocol import Audio, Backend, Latents
+from rushes.studio.safety import Blocklist
+from rushes.studio.shelf import Shelf
+from rushes.studio.storage import Media
+from rushes.studio.transcode import Transcoded
+
+__all__ = ["Render", "Tools"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a worker has at hand for every job."""
+
+    store: JobStore
+    shelf: Shelf
+    media: Media
+    blocklist: Blocklist
+    scratch: Path
+    worker_id: str
+    hash_key: bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class Render:
+    """One job on its way through the stages. Arrays are None until their stage has run.
+
+    Attributes:
+        frames: uint8, (frames, height, width, 3).
+        finished: called between stages; raises Cancelled when the job was ended by somebody else.
+    """
+
+    job: Job
+    tools: Tools
+    checkpoint: Callable[[], None]
+    backend: Backend | None = None
+    latents: Latents | None = None
+    frames: npt.NDArray[np.uint8] | None = None
+    sound: Audio | None = None
+    file: Transcoded | None = None
+    media: str | None = None
+    size_bytes: int | None = None
+    started_ns: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """The job's scratch folder."""
+        return self.tools.scratch / self.job.id
+
+    @property
+    def encoded_path(self) -> Path:
+        """Where the encode worker leaves the encoded prompt for the generate worker."""
+        return self.folder / "encoded.safetensors"
+
+    @property
+    def request(self) -> RenderRequest:
+        """What the model is asked for."""
+        job = self.job
+        return RenderRequest(
+            width=job.width,
+            height=job.height,
+            num_frames=job.num_frames,
+            steps=job.steps,
+            seed=job.seed,
+            guidance_scale=job.guidance_scale,
+            fps=round(job.fps),
+        )
+
+    def clean_up(self) -> None:
+        """Removes the scratch folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
