@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     jobs: str | None = None
     storage: str | None = None
     blocklist: Path | None = None
+    price: int = Field(1, ge=0)  # credits a second of video
+    prices: dict[str, int] = Field(default_factory=dict)  # and for single models
     max_queue_depth: int = Field(1000, ge=1)
     otlp_endpoint: str | None = None
     torch_threads: int | None = Field(None, ge=1)

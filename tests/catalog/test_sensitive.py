@@ -26,6 +26,11 @@ def test_the_hash_depends_on_the_key() -> None:
     assert prompt_hash("a red ball") == prompt_hash("a red ball")
 
 
+def test_the_hash_is_hmac_sha256() -> None:
+    # Made with `printf 'a cat' | openssl dgst -sha256 -mac HMAC -macopt hexkey:0001...1f`.
+    assert prompt_hash("a cat", bytes(range(32))) == "166e130ce1198869"
+
+
 def test_a_secret_shows_its_last_four_characters_if_it_is_long_enough() -> None:
     assert str(Secret("rk_0123456789abcdef")) == "…cdef"
     assert str(Secret("hunter2")) == "…"

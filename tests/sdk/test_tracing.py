@@ -5,10 +5,17 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.trace import StatusCode
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext, StatusCode
 
 from recording import Recorded
 from rushes.sdk import Undeclared, tracing
+
+
+def ids(span: ReadableSpan) -> SpanContext:
+    context = span.get_span_context()
+    assert context is not None
+    return context
 
 
 def test_a_root_is_written_at_the_end_with_the_ids_it_was_promised(recorded: Recorded) -> None:
@@ -18,8 +25,7 @@ def test_a_root_is_written_at_the_end_with_the_ids_it_was_promised(recorded: Rec
     elsewhere = tracing.Root(root.trace_id, root.span_id, root.started_ns)
     tracing.finish_root(elsewhere, {"model": "MOCHI1"}, end_ns=root.started_ns + 5_000)
     written = recorded.span("video_generation_request")
-    context = written.get_span_context()
-    assert context is not None
+    context = ids(written)
     assert f"{context.trace_id:032x}" == root.trace_id
     assert f"{context.span_id:016x}" == root.span_id
     assert written.parent is None
@@ -29,7 +35,7 @@ def test_a_root_is_written_at_the_end_with_the_ids_it_was_promised(recorded: Rec
     assert gateway.parent.span_id == context.span_id
     auth = recorded.span("auth.validate")
     assert auth.parent is not None
-    assert auth.parent.span_id == gateway.get_span_context().span_id
+    assert auth.parent.span_id == ids(gateway).span_id
 
 
 def test_a_callers_trace_is_kept(recorded: Recorded) -> None:
@@ -39,7 +45,7 @@ def test_a_callers_trace_is_kept(recorded: Recorded) -> None:
     written = recorded.span("video_generation_request")
     assert written.parent is not None
     assert f"{written.parent.span_id:016x}" == "cd" * 8
-    assert f"{written.get_span_context().trace_id:032x}" == "ab" * 16
+    assert f"{ids(written).trace_id:032x}" == "ab" * 16
 
 
 @given(st.text() | st.just(f"00-{'0' * 32}-{'cd' * 8}-01") | st.just(f"00-{'ab' * 16}-{'0' * 16}-01"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -196,12 +197,13 @@ class Supervisor:
         values = {
             name: value
             for name, value in settings.model_dump(mode="json").items()
-            if value is not None and name not in {"token", "weights"}
+            if value is not None and name not in {"token", "weights", "prices"}
         }
         environment = {f"RUSHES_{name.upper()}": str(value) for name, value in values.items()}
         if settings.token:
             environment["RUSHES_TOKEN"] = settings.token.get_secret_value()
-        environment["RUSHES_WEIGHTS"] = settings.model_dump_json(include={"weights"})[len('{"weights":') : -1]
+        for name in ("weights", "prices"):
+            environment[f"RUSHES_{name.upper()}"] = json.dumps(settings.model_dump(mode="json")[name])
         environment.setdefault("RUSHES_OTLP_ENDPOINT", self._url(settings.otlp_http_port))
         return environment
 

@@ -21,7 +21,7 @@ _LOG: Final = logs.get_logger("scheduler")
 
 def root_of(job: Job) -> tracing.Root:
     """The job's open root span."""
-    return tracing.Root(job.trace_id, job.root_span_id, job.accepted_ns)
+    return tracing.Root(job.trace_id, job.root_span_id, job.accepted_ns, job.parent_span_id)
 
 
 def tier_of(job: Job) -> Tier:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rushes.studio.safety import Blocklist, BlocklistVerdict, TermsError, keyed_hash
+from rushes.studio.safety import Blocklist, BlocklistVerdict, TermsError
 
 FOLDER = Path(str(resources.files("rushes.studio.safety") / "terms"))
 CATEGORIES = {"csam", "deepfake", "hate", "nsfw", "violence"}
@@ -315,26 +315,3 @@ def test_damaged_lists_are_refused(tmp_path: Path, files: dict[str, Any], messag
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(TermsError, match=r"nowhere can't be read: No such file"):
         Blocklist.load(tmp_path / "nowhere")
-
-
-KEY = bytes(range(32))
-
-
-def test_the_keyed_hash_is_hmac_sha256() -> None:
-    # Made with `printf 'a cat' | openssl dgst -sha256 -mac HMAC -macopt hexkey:0001...1f`.
-    assert keyed_hash("a cat", KEY) == "166e130ce1198869"
-
-
-@settings(deadline=None)
-@given(prompt=st.text(max_size=50), other=st.text(max_size=50))
-def test_the_keyed_hash_tells_prompts_apart_and_keys_too(prompt: str, other: str) -> None:
-    found = keyed_hash(prompt, KEY)
-    assert len(found) == 16
-    assert set(found) <= set("0123456789abcdef")
-    assert (found == keyed_hash(other, KEY)) == (prompt == other)
-    assert found != keyed_hash(prompt, KEY[::-1])
-
-
-def test_a_short_key_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 16 bytes, got 3"):
-        keyed_hash("a cat", b"abc")

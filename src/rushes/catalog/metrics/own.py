@@ -49,7 +49,7 @@ OWN: Final = (
         kind=Kind.COUNTER,
         help="Telemetry that the control room has refused",
         section=_SECTION,
-        labels=(_SIGNAL, Label("reason", "why it was refused")),
+        labels=(Label("reason", "why it was refused"),),
         specified=False,
     ),
 )

@@ -7,11 +7,10 @@ from typing import Final
 
 from opentelemetry.trace import Span
 
-from rushes.catalog import Prompt
+from rushes.catalog import Prompt, prompt_hash
 from rushes.sdk import instruments, logs, shield, tracing
 from rushes.studio.failure import SafetyBlocked
 from rushes.studio.render import Render
-from rushes.studio.safety import keyed_hash
 
 __all__ = ["run"]
 
@@ -52,6 +51,6 @@ def _check(render: Render, text: str) -> None:
             category=verdict.category,
             classifier="blocklist",
             rule_id=verdict.rule_id,
-            prompt_hash=keyed_hash(text, render.tools.hash_key),
+            prompt_hash=prompt_hash(text, render.tools.hash_key),
         )
         raise SafetyBlocked(verdict.category)

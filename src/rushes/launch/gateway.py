@@ -1,0 +1,124 @@
+"""`rushes gateway`: the studio's front door, and the process that notices dead workers."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from typing import Final
+
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from rushes.catalog import MODELS
+from rushes.launch.lifetime import end_with_parent
+from rushes.launch.ports import reserve
+from rushes.sdk import configure, exposition, instruments, logs, shutdown
+from rushes.settings import Settings
+from rushes.studio import outcome
+from rushes.studio.board import Board
+from rushes.studio.gateway import create_app
+from rushes.studio.jobs import FileLiveness, Job, JobStore, Reaper, Submitter, open_database, pid_of
+from rushes.studio.keys import KeyStore
+from rushes.studio.models import available
+from rushes.studio.observed import observe
+from rushes.studio.secret_files import development_secret, hash_key, prompt_key
+from rushes.studio.storage import Media
+
+__all__ = ["run"]
+
+_LOG: Final = logs.get_logger("gateway")
+_DEVELOPMENT_CREDITS: Final = 1_000_000
+_DEVELOPMENT_QUOTA: Final = 100_000
+_DEVELOPMENT_RATE: Final = 600
+
+
+def run(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT. Raises PortTaken."""
+    settings.gateway_port = reserve(settings.host, settings.gateway_port, "--gateway-port")
+    end_with_parent()
+    configure(instance="gateway", endpoint=settings.otlp_endpoint, log_level=settings.log_level)
+    logs.bridge_stdlib(logging.WARNING)
+    engine = open_database(settings.jobs_url)
+    store = JobStore(engine, prompt_key=prompt_key(settings))
+    keys = KeyStore(engine)
+    _development_key(keys, development_secret(settings))
+    submitter = Submitter(engine)
+    cards = available(settings.weights)
+    media = Media(settings.storage_url)
+    observe(store, keys, Board(settings.workers_dir), cards)
+    _zero_counters()
+    reaper = Reaper(store, submitter, FileLiveness(settings.workers_dir), on_lost=_on_lost)
+    app = create_app(
+        store=store,
+        submitter=submitter,
+        keys=keys,
+        cards=cards,
+        media=media,
+        prices={name: settings.prices.get(name, settings.price) for name in cards},
+        on_cancelled=outcome.finish_cancelled,
+        max_queue_depth=settings.max_queue_depth,
+        hash_key=hash_key(settings),
+        extra_routes=[Route("/metrics", _metrics_endpoint(settings))],
+    )
+    reaper.start()
+    _LOG.info("process.started", process="gateway", address=f"{settings.host}:{settings.gateway_port}")
+    try:
+        uvicorn.run(
+            app,
+            host=settings.host,
+            port=settings.gateway_port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            headers=[("server", f"rushes/{version('rushes')}")],
+            timeout_graceful_shutdown=5,
+        )
+    finally:
+        reaper.stop()
+        submitter.close()
+        shutdown()
+
+
+def _development_key(keys: KeyStore, secret: str) -> None:
+    """The key of local.json: made on first use, and again for a new database."""
+    if keys.find(secret) is None:
+        keys.create(
+            "development",
+            tier="premium",
+            rate_limit_per_minute=_DEVELOPMENT_RATE,
+            quota_per_day=_DEVELOPMENT_QUOTA,
+            credits=_DEVELOPMENT_CREDITS,
+            secret=secret,
+        )
+
+
+def _metrics_endpoint(settings: Settings) -> Callable[[Request], Awaitable[Response]]:
+    token = settings.token.get_secret_value() if settings.token else None
+
+    async def metrics(request: Request) -> Response:
+        shown = request.headers.get("authorization", "")
+        if token and not hmac.compare_digest(shown.encode(), f"Bearer {token}".encode()):
+            return PlainTextResponse(
+                "send Authorization: Bearer with the value of RUSHES_TOKEN\n", status_code=401
+            )
+        text, content_type = exposition(request.headers.get("accept", ""))
+        return Response(text, media_type=content_type)
+
+    return metrics
+
+
+def _zero_counters() -> None:
+    """Counters exist from the start, so that their first event shows in rate() and increase()."""
+    instruments.video_generation_request_total.zero(model=MODELS)
+    instruments.job_cancellation_total.zero(model=MODELS)
+
+
+def _on_lost(job: Job) -> None:
+    """A worker died with this job in hand."""
+    pid = pid_of(job.executor_id)
+    _LOG.error("worker.lost", request_id=job.id, pid=pid, error=job.error_message)
+    outcome.finish_failed(job)

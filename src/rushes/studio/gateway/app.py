@@ -1,0 +1,260 @@
+"""The gateway's routes: OpenAI's Videos API, so that its official client works unchanged, and a few beside it."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from rushes.studio.gateway.access import authenticate
+from rushes.studio.gateway.content import content_response
+from rushes.studio.gateway.errors import ApiError, bad_value, error_response, no_such_video, shown
+from rushes.studio.gateway.events import progress_events
+from rushes.studio.gateway.middleware import Watch
+from rushes.studio.gateway.submit import Submission
+from rushes.studio.gateway.video import video_object
+from rushes.studio.jobs import PromptUnreadableError
+from rushes.studio.keys import RateLimiter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from starlette.requests import Request
+
+    from rushes.studio.gateway.protocols import ModelCard, VideoMedia
+    from rushes.studio.jobs import Job, JobStore, Submitter
+    from rushes.studio.keys import KeyStore
+
+_VIDEO_ID: Final = re.compile(r"video_[0-9a-f]{32}")
+_PAGE: Final = 20
+_LARGEST_PAGE: Final = 100
+_POLL_AFTER_MS: Final = "250"
+_CODES: Final = {404: "not_found", 405: "method_not_allowed"}
+
+
+def create_app(
+    *,
+    store: JobStore,
+    submitter: Submitter,
+    keys: KeyStore,
+    cards: Mapping[str, ModelCard],
+    media: VideoMedia,
+    prices: Mapping[str, int],
+    on_cancelled: Callable[[Job], None],
+    max_queue_depth: int = 1000,
+    hash_key: bytes | None = None,
+    limiter: RateLimiter | None = None,
+    clock: Callable[[], int] = time.time_ns,
+    extra_routes: Sequence[BaseRoute] = (),
+) -> Starlette:
+    """The gateway as an ASGI app.
+
+    Args:
+        store: the jobs.
+        submitter: their queues.
+        keys: who may do what.
+        cards: the models on offer, by name.
+        media: the stored videos.
+        prices: credits a second of video, for each model.
+        on_cancelled: told of each job that a caller cancelled, as it is afterwards.
+        max_queue_depth: how many jobs may wait before new ones are refused.
+        hash_key: keys the hashes that stand for prompts in logs.
+        limiter: the rate limit's buckets.
+        clock: Unix nanoseconds.
+        extra_routes: such as /metrics; they are counted like the others.
+
+    Raises:
+        ValueError: a model has no price.
+    """
+    if unpriced := sorted(set(cards) - set(prices)):
+        msg = f"no price is set for {', '.join(unpriced)}"
+        raise ValueError(msg)
+    submission = Submission(
+        store=store,
+        submitter=submitter,
+        keys=keys,
+        cards=cards,
+        prices=prices,
+        limiter=limiter or RateLimiter(),
+        max_queue_depth=max_queue_depth,
+        hash_key=hash_key,
+        clock=clock,
+    )
+    api = _Api(submission, media, on_cancelled, created_s=clock() // 1_000_000_000)
+    return Starlette(
+        routes=[
+            Route("/v1/videos", api.create, methods=["POST"]),
+            Route("/v1/videos", api.list_videos, methods=["GET"]),
+            Route("/v1/videos/{video_id}", api.retrieve, methods=["GET"]),
+            Route("/v1/videos/{video_id}", api.delete, methods=["DELETE"]),
+            Route("/v1/videos/{video_id}/content", api.content, methods=["GET"]),
+            Route("/v1/videos/{video_id}/events", api.events, methods=["GET"]),
+            Route("/v1/models", api.models, methods=["GET"]),
+            Route("/healthz", api.healthz, methods=["GET"]),
+            Route("/readyz", api.readyz, methods=["GET"]),
+            *extra_routes,
+        ],
+        middleware=[Middleware(Watch)],
+        exception_handlers=cast("Any", {ApiError: _api_error, HTTPException: _http_error}),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Api:
+    submission: Submission
+    media: VideoMedia
+    on_cancelled: Callable[[Job], None]
+    created_s: int
+
+    @property
+    def _store(self) -> JobStore:
+        return self.submission.store
+
+    async def create(self, request: Request) -> Response:
+        job, wanted = await self.submission.accept(request)
+        return JSONResponse(
+            video_object(job, prompt=wanted.prompt.text),
+            headers={"x-trace-id": job.trace_id, "openai-poll-after-ms": _POLL_AFTER_MS},
+        )
+
+    async def retrieve(self, request: Request) -> Response:
+        job = await self._owned(request)
+        return JSONResponse(
+            video_object(job, prompt=await run_in_threadpool(self._prompt, job)),
+            headers={"openai-poll-after-ms": _POLL_AFTER_MS},
+        )
+
+    async def list_videos(self, request: Request) -> Response:
+        key = await authenticate(request, self.submission.keys)
+        query = request.query_params
+        order, limit, after = query.get("order", "desc"), query.get("limit", str(_PAGE)), query.get("after")
+        if order not in {"asc", "desc"}:
+            raise bad_value("order", f"order must be asc or desc, got {shown(order)}")
+        if re.fullmatch(r"[0-9]{1,3}", limit) is None or not 1 <= int(limit) <= _LARGEST_PAGE:
+            raise bad_value("limit", f"limit must be 1 to {_LARGEST_PAGE}, got {shown(limit)}")
+        try:
+            page = await run_in_threadpool(
+                self._store.page,
+                key.id,
+                after=after,
+                limit=int(limit),
+                order=cast("Literal['asc', 'desc']", order),
+            )
+        except LookupError:
+            raise bad_value("after", f"after names no video of this key: {shown(after)}") from None
+        videos = [video_object(job) for job in page.jobs]
+        return JSONResponse(
+            {
+                "object": "list",
+                "data": videos,
+                "first_id": videos[0]["id"] if videos else None,
+                "last_id": videos[-1]["id"] if videos else None,
+                "has_more": page.has_more,
+            }
+        )
+
+    async def content(self, request: Request) -> Response:
+        return await content_response(request, await self._owned(request), self.media)
+
+    async def events(self, request: Request) -> Response:
+        job = await self._owned(request)
+        return StreamingResponse(
+            progress_events(self._store, job),
+            media_type="text/event-stream",
+            headers={"cache-control": "no-store"},
+        )
+
+    async def delete(self, request: Request) -> Response:
+        job = await self._owned(request)
+        deleted = await run_in_threadpool(self._delete, job)
+        return JSONResponse(
+            {
+                "id": job.id,
+                "object": "video.deleted",
+                "deleted": deleted,
+                **({} if deleted else {"status": "cancelled"}),
+            }
+        )
+
+    async def models(self, request: Request) -> Response:
+        await authenticate(request, self.submission.keys)
+        data = [
+            {
+                "id": card.name,
+                "object": "model",
+                "created": self.created_s,
+                "owned_by": "rushes",
+                "fps": card.fps,
+                "prompt_limit": card.prompt_limit,
+                "default_seconds": card.default_seconds,
+                "default_size": f"{card.default_width}x{card.default_height}",
+                "default_steps": card.default_steps,
+                "credits_per_second": self.submission.prices[name],
+            }
+            for name, card in sorted(self.submission.cards.items())
+        ]
+        return JSONResponse({"object": "list", "data": data})
+
+    async def healthz(self, request: Request) -> Response:  # noqa: ARG002 - a handler's signature
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(self, request: Request) -> Response:  # noqa: ARG002 - a handler's signature
+        try:
+            waiting = await run_in_threadpool(self._store.waiting)
+        except Exception:  # noqa: BLE001 - whatever it is, the gateway can't take jobs
+            return JSONResponse({"status": "the job database can't be reached"}, status_code=503)
+        return JSONResponse({"status": "ok", "waiting": waiting})
+
+    async def _owned(self, request: Request) -> Job:
+        key = await authenticate(request, self.submission.keys)
+        video_id = request.path_params["video_id"]
+        if _VIDEO_ID.fullmatch(video_id) is None:
+            raise no_such_video(video_id)
+        job = await run_in_threadpool(self._store.get, video_id, key_id=key.id)
+        if job is None:
+            raise no_such_video(video_id)
+        return job
+
+    def _prompt(self, job: Job) -> str | None:
+        try:
+            return self._store.prompt(job.id).text
+        except (LookupError, PromptUnreadableError):
+            return None
+
+    def _delete(self, job: Job) -> bool:
+        """Cancels what is unfinished (False), deletes what is finished (True)."""
+        if self._store.cancel(job.id):
+            self.submission.submitter.cancel(job.id)
+            cancelled = self._store.get(job.id)
+            if cancelled is not None:
+                self.on_cancelled(cancelled)
+            return False
+        finished = self._store.get(job.id)
+        if finished is not None and self._store.delete(job.id):
+            self.submission.submitter.forget(job.id)
+            if finished.media is not None and not self._store.media_in_use(finished.media):
+                self.media.delete(finished.media)
+        return True
+
+
+async def _api_error(_request: Request, error: ApiError) -> Response:
+    return error.response()
+
+
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    if error.status_code == 404:  # noqa: PLR2004 - HTTP's own number
+        message = f"no such path {shown(request.url.path)}"
+    elif error.status_code == 405:  # noqa: PLR2004
+        message = f"method {shown(request.method)} is not allowed here"
+    else:
+        message = error.detail
+    code = _CODES.get(error.status_code, "invalid_request")
+    return error_response(error.status_code, message, code=code, headers=error.headers)

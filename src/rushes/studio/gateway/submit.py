@@ -1,0 +1,157 @@
+"""Accepting a video: the way of a POST from its key to its place in the queue, as the trace shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+from starlette.concurrency import run_in_threadpool
+
+from rushes.catalog import Tier, prompt_hash
+from rushes.sdk import instruments, logs, tracing
+from rushes.studio.gateway import errors
+from rushes.studio.gateway.access import authenticate, client_network
+from rushes.studio.gateway.body import read_fields
+from rushes.studio.gateway.request import VideoRequest, parse_request
+from rushes.studio.jobs import Job, Stage, new_job_id
+from rushes.studio.keys import InsufficientCreditsError, KeyRefusedError, QuotaExceededError, credits_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from starlette.requests import Request
+
+    from rushes.studio.gateway.protocols import ModelCard
+    from rushes.studio.jobs import JobStore, Submitter
+    from rushes.studio.keys import ApiKey, KeyStore, RateLimiter
+
+_LOG: Final = logs.get_logger("gateway")
+_RETRY_UNKNOWN_S: Final = 5.0
+_RETRY_MAX_S: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What a POST needs."""
+
+    store: JobStore
+    submitter: Submitter
+    keys: KeyStore
+    cards: Mapping[str, ModelCard]
+    prices: Mapping[str, int]
+    limiter: RateLimiter
+    max_queue_depth: int
+    hash_key: bytes | None
+    clock: Callable[[], int]
+
+    async def accept(self, request: Request) -> tuple[Job, VideoRequest]:
+        """Accepts the video that the request asks for.
+
+        Its root span is only drawn here and written by whoever ends the job; a request that is refused leaves its
+        `gateway` span behind, alone in its trace.
+
+        Raises:
+            ApiError: it is refused.
+        """
+        root = tracing.new_root(traceparent=request.headers.get("traceparent"))
+        with tracing.under(root), tracing.span("gateway") as span:
+            if network := client_network(request):
+                span.set_attribute("ip", network)
+            key: ApiKey | None = None
+            try:
+                with tracing.span("auth.validate"):
+                    key = await authenticate(request, self.keys)
+                span.set_attributes({"user_id": key.id, "tier": key.tier})
+                with tracing.span("rate_limit.check"):
+                    if wait_s := self.limiter.take(key):
+                        raise errors.too_many_requests(key.rate_limit_per_minute, wait_s)
+                wanted = parse_request(await read_fields(request), self.cards, key_tier=key.tier)
+                span.set_attribute("tier", wanted.tier)
+                await run_in_threadpool(self._check_depth)
+                job = await self._reserve(key, wanted, root)
+            except errors.ApiError as error:
+                _LOG.warning(
+                    "gateway.request.refused",
+                    status=error.status,
+                    code=error.code,
+                    key_id=key.id if key else None,
+                    key_last4=key.last_four if key else None,
+                )
+                raise
+            self._tell(job, wanted)
+        return job, wanted
+
+    async def _reserve(self, key: ApiKey, wanted: VideoRequest, root: tracing.Root) -> Job:
+        cost = credits_for(wanted.seconds, wanted.card.name, self.prices)
+        try:
+            with tracing.span("quota.verify"):
+                await run_in_threadpool(self.keys.verify, key, cost)
+            # What was verified may be gone by now: the transaction that takes it has the last word.
+            job = self._job(key, wanted, root, cost)
+            await run_in_threadpool(
+                self.store.create,
+                job,
+                key=key,
+                prompt=wanted.prompt,
+                enqueue=self.submitter.enqueue_encode,
+            )
+        except KeyRefusedError as refusal:
+            raise _refused(refusal) from None
+        return job
+
+    def _job(self, key: ApiKey, wanted: VideoRequest, root: tracing.Root, cost: int) -> Job:
+        return Job(
+            id=new_job_id(),
+            key_id=key.id,
+            tier=wanted.tier,
+            model=wanted.card.name,
+            seconds=wanted.seconds,
+            width=wanted.width,
+            height=wanted.height,
+            num_frames=wanted.num_frames,
+            fps=wanted.card.fps,
+            steps=wanted.steps,
+            seed=wanted.seed,
+            guidance_scale=wanted.guidance_scale,
+            trace_id=root.trace_id,
+            root_span_id=root.span_id,
+            parent_span_id=root.parent_span_id,
+            accepted_ns=root.started_ns,
+            credits_reserved=cost,
+            stages=(Stage("gateway", root.started_ns, max(root.started_ns, self.clock())),),
+        )
+
+    def _check_depth(self) -> None:
+        depth = self.store.waiting()
+        if depth < self.max_queue_depth:
+            return
+        render_s = self.store.recent_render_seconds()
+        # With one worker there is room again after this many renders.
+        wait_s = _RETRY_UNKNOWN_S if render_s is None else (depth - self.max_queue_depth + 1) * render_s
+        raise errors.queue_full(depth, min(_RETRY_MAX_S, wait_s))
+
+    def _tell(self, job: Job, wanted: VideoRequest) -> None:
+        instruments.video_generation_request_total.add(1, tier=cast("Tier", job.tier), model=job.model)
+        _LOG.info(
+            "generation.job.accepted",
+            request_id=job.id,
+            model=job.model,
+            tier=job.tier,
+            resolution=job.resolution,
+            seconds=job.seconds,
+            total_steps=job.steps,
+            prompt_length=len(wanted.prompt.text),
+            prompt_hash=prompt_hash(wanted.prompt.text, self.hash_key),
+        )
+
+
+def _refused(refusal: KeyRefusedError) -> errors.ApiError:
+    headers = {"x-should-retry": "false"}
+    status = 429
+    if isinstance(refusal, QuotaExceededError):
+        headers["retry-after"] = str(errors.whole_seconds(refusal.retry_after_s))
+    elif isinstance(refusal, InsufficientCreditsError):
+        status = 402
+    return errors.ApiError(
+        status, str(refusal), code="insufficient_quota", kind="insufficient_quota", headers=headers
+    )

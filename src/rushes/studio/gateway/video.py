@@ -1,0 +1,66 @@
+"""A job as OpenAI's video object, with what the studio knows beyond it as further fields."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from rushes.studio.jobs import JobState
+
+if TYPE_CHECKING:
+    from rushes.studio.jobs import Job
+
+_STATUS: Final = {
+    JobState.QUEUED: "queued",
+    JobState.ENCODING: "queued",
+    JobState.WAITING: "queued",
+    JobState.ASSIGNED: "in_progress",
+    JobState.GENERATING: "in_progress",
+    JobState.COMPLETED: "completed",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "failed",  # OpenAI knows no other end
+}
+
+
+def video_object(job: Job, *, prompt: str | None = None) -> dict[str, Any]:
+    """The reply's object; `prompt` is for its owner only."""
+    return {
+        "id": job.id,
+        "object": "video",
+        "model": job.model,
+        "status": _STATUS[job.state],
+        "progress": progress_percent(job),
+        "created_at": job.accepted_ns // 1_000_000_000,
+        "completed_at": None if job.finished_ns is None else job.finished_ns // 1_000_000_000,
+        "expires_at": None,
+        "seconds": f"{job.seconds:g}",
+        "size": job.resolution,
+        "prompt": prompt,
+        "quality": None,
+        "remixed_from_video_id": None,
+        "error": _error(job),
+        # Beyond OpenAI's object:
+        "state": job.state.value,
+        "tier": job.tier,
+        "step": job.step,
+        "steps": job.steps,
+        "seed": job.seed,
+        "trace_id": job.trace_id,
+    }
+
+
+def progress_percent(job: Job) -> int:
+    """Denoising steps done, in percent; 100 only once the video can be fetched."""
+    if job.state is JobState.COMPLETED:
+        return 100
+    return min(99, 100 * job.step // job.steps)
+
+
+def _error(job: Job) -> dict[str, str] | None:
+    if job.state is JobState.FAILED:
+        return {
+            "code": job.error_code or "internal_error",
+            "message": job.error_message or "the video could not be made; submit it again",
+        }
+    if job.state is JobState.CANCELLED:
+        return {"code": "cancelled", "message": "the video was cancelled before it was finished"}
+    return None

@@ -1,0 +1,35 @@
+"""Videos as durable jobs: their rows, their two queues, the workers' liveness and the reaper of lost ones."""
+
+from rushes.studio.jobs.database import open_database
+from rushes.studio.jobs.depth import QueueDepth
+from rushes.studio.jobs.job import TERMINAL, Job, JobPrompt, JobState, Stage, new_job_id
+from rushes.studio.jobs.liveness import FileLiveness, Liveness, WorkerBusyError, WorkerLock, pid_of
+from rushes.studio.jobs.queue import Submitter, priority_of
+from rushes.studio.jobs.reaper import Reaper
+from rushes.studio.jobs.store import JobPage, JobStore, PromptUnreadableError
+from rushes.studio.jobs.worker import Handler, Role, run_worker
+
+__all__ = [
+    "TERMINAL",
+    "FileLiveness",
+    "Handler",
+    "Job",
+    "JobPage",
+    "JobPrompt",
+    "JobState",
+    "JobStore",
+    "Liveness",
+    "PromptUnreadableError",
+    "QueueDepth",
+    "Reaper",
+    "Role",
+    "Stage",
+    "Submitter",
+    "WorkerBusyError",
+    "WorkerLock",
+    "new_job_id",
+    "open_database",
+    "pid_of",
+    "priority_of",
+    "run_worker",
+]

@@ -1,0 +1,85 @@
+"""Opening the one database that holds jobs, keys and DBOS' own tables.
+
+Sharing it is what lets a job, its credits and its place in the queue be written in one transaction.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+from dbos import DBOS
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+# These modules declare their tables in `metadata` when they are imported.
+from rushes.studio.jobs import table as _jobs_table  # noqa: F401
+from rushes.studio.keys.table import metadata
+
+if TYPE_CHECKING:
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+_BUSY_TIMEOUT_MS: Final = 30_000
+_ATTEMPTS: Final = 100
+_PAUSE_S: Final = 0.05
+
+
+def open_database(url: str) -> sa.Engine:
+    """Opens the database, makes what is missing in it, and returns its engine; safe in several processes at once.
+
+    Args:
+        url: `sqlite:////path/to/studio.sqlite` (its folder is made) or `postgresql://...`.
+
+    Raises:
+        ValueError: neither of the two, or SQLite in memory, which no other process could see.
+    """
+    parsed = sa.make_url(url)
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            msg = "the job database must be a file: workers are other processes; give sqlite:////path/to/file"
+            raise ValueError(msg)
+        path = Path(parsed.database)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        engine = sa.create_engine(parsed, pool_size=20, max_overflow=0, pool_timeout=30)
+        sa.event.listen(engine, "connect", _configure_sqlite)
+        _retry(lambda: _use_wal(engine))
+    elif backend == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+        engine = sa.create_engine(parsed, pool_size=20, max_overflow=0, pool_timeout=30, pool_pre_ping=True)
+    else:
+        msg = f"the job database can be SQLite or PostgreSQL, not {backend!r}"
+        raise ValueError(msg)
+    # Only now: DBOS on SQLite's rollback journal lets one frozen process block all others.
+    _retry(lambda: DBOS.migrate(parsed.render_as_string(hide_password=False)))
+    _retry(lambda: metadata.create_all(engine))
+    return engine
+
+
+def _configure_sqlite(connection: Any, _record: ConnectionPoolEntry) -> None:
+    # The driver begins a transaction before the first change in it; IMMEDIATE takes the write lock there and
+    # then, so that a transaction never fails halfway because another process wrote in between.
+    connection.isolation_level = "IMMEDIATE"
+    connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _use_wal(engine: sa.Engine) -> None:
+    with engine.connect() as conn:
+        if conn.exec_driver_sql("PRAGMA journal_mode").scalar() != "wal":
+            conn.exec_driver_sql("PRAGMA journal_mode=WAL")
+
+
+def _retry(action: Any) -> None:
+    """Runs what processes that start together do at the same time: only one of them can be first."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            action()
+        except (OperationalError, ProgrammingError, IntegrityError):
+            if attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(_PAUSE_S)
+        else:
+            return

@@ -1,0 +1,125 @@
+"""What a job is: everything about one video but its prompt, which only `JobStore.prompt` gives out."""
+
+from __future__ import annotations
+
+import enum
+import secrets
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+
+class JobState(enum.StrEnum):
+    """Where a video is on its way. The last three are final."""
+
+    QUEUED = "queued"
+    ENCODING = "encoding"
+    WAITING = "waiting"
+    ASSIGNED = "assigned"
+    GENERATING = "generating"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TERMINAL: Final = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
+
+UNFINISHED: Final = tuple(state for state in JobState if state not in TERMINAL)
+
+HELD_BY_WORKER: Final = (JobState.ENCODING, JobState.ASSIGNED, JobState.GENERATING)
+
+SOURCES: Final[dict[JobState, tuple[JobState, ...]]] = {
+    JobState.ENCODING: (JobState.QUEUED,),
+    JobState.WAITING: (JobState.ENCODING,),
+    JobState.ASSIGNED: (JobState.WAITING,),
+    JobState.GENERATING: (JobState.ASSIGNED,),
+    JobState.COMPLETED: (JobState.GENERATING,),
+    JobState.FAILED: UNFINISHED,
+    JobState.CANCELLED: UNFINISHED,
+}
+"""From which states each state may be entered; a final one is never left."""
+
+
+class Stage(NamedTuple):
+    """A stretch of a job's time that a stage of the pipeline accounts for, in Unix nanoseconds."""
+
+    name: str
+    start_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobPrompt:
+    """The decrypted texts. They don't show in a `repr`, so that no log or traceback prints them."""
+
+    text: str = field(repr=False)
+    negative: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One video. Times are Unix nanoseconds and None until they have come.
+
+    Attributes:
+        id: "video_" and 32 hex digits.
+        key_id: the API key that submitted it and alone may see it.
+        seconds: asked duration; `num_frames` at `fps` is what is rendered for it.
+        trace_id: 32 hex digits; with `root_span_id` (16) and `accepted_ns` it rebuilds the trace's root.
+        parent_span_id: the caller's span (16 hex digits) where the request brought a traceparent, else empty.
+        step: denoising steps done, of `steps`.
+        error_code: what the caller sees, such as "content_policy_violation"; None unless failed.
+        failure_reason: the `reason` label of `video_generation_failure_total`.
+        media: the stored video's name; None until completed.
+        size_bytes: the stored video's size.
+        worker_id: who holds it or held it last.
+        executor_id: that worker's process; a restarted worker is another one.
+        credits_charged: None until the job is final; 0 unless it was delivered.
+    """
+
+    id: str
+    key_id: str
+    tier: str
+    model: str
+    state: JobState = JobState.QUEUED
+    seconds: float
+    width: int
+    height: int
+    num_frames: int
+    fps: float
+    steps: int
+    seed: int
+    guidance_scale: float
+    trace_id: str
+    root_span_id: str
+    parent_span_id: str = ""
+    accepted_ns: int
+    encode_started_ns: int | None = None
+    waiting_ns: int | None = None
+    assigned_ns: int | None = None
+    started_ns: int | None = None
+    finished_ns: int | None = None
+    step: int = 0
+    error_code: str | None = None
+    error_message: str | None = None
+    failure_reason: str | None = None
+    media: str | None = None
+    size_bytes: int | None = None
+    worker_id: str | None = None
+    executor_id: str | None = None
+    credits_reserved: int = 0
+    credits_charged: int | None = None
+    stages: tuple[Stage, ...] = ()
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the state is final."""
+        return self.state in TERMINAL
+
+    @property
+    def resolution(self) -> str:
+        """Width and height in pixels, as "64x48"."""
+        return f"{self.width}x{self.height}"
+
+
+def new_job_id() -> str:
+    """A random, unguessable id."""
+    return f"video_{secrets.token_hex(16)}"

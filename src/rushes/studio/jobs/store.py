@@ -1,0 +1,324 @@
+"""The jobs' rows and every change of them: compare-and-set, so that a final state never changes again.
+
+What a change means for the credits happens in the same transaction as the change, and so exactly once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+import sqlalchemy as sa
+from cryptography.fernet import Fernet, InvalidToken
+
+from rushes.studio import keys
+from rushes.studio.jobs import depth, table
+from rushes.studio.jobs.job import HELD_BY_WORKER, SOURCES, TERMINAL, Job, JobPrompt, JobState, Stage
+from rushes.studio.jobs.table import jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_COLUMNS: Final = tuple(field.name for field in dataclasses.fields(Job) if field.name != "stages")
+_MESSAGE_LIMIT: Final = 1000
+
+
+class PromptUnreadableError(Exception):
+    """A prompt was encrypted with another key than the one that was configured."""
+
+
+class JobPage(NamedTuple):
+    """Some of a key's jobs, and whether there are more after them."""
+
+    jobs: list[Job]
+    has_more: bool
+
+
+class JobStore:
+    """The jobs in one database. Every method may be called from any thread of any process."""
+
+    def __init__(
+        self, engine: sa.Engine, *, prompt_key: bytes, clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        """Args:
+        engine: from `open_database`.
+        prompt_key: 32 url-safe base64 bytes (`Fernet.generate_key()`); without it prompts are unreadable.
+        clock: Unix nanoseconds.
+
+        Raises:
+            ValueError: `prompt_key` is no such key.
+        """
+        self.engine = engine
+        self._fernet = Fernet(prompt_key)
+        self._clock = clock
+
+    # Creating, reading, deleting
+
+    def create(
+        self,
+        job: Job,
+        *,
+        key: keys.ApiKey,
+        prompt: JobPrompt,
+        enqueue: Callable[[sa.Connection, Job], None],
+    ) -> None:
+        """Counts the quota, reserves the credits, writes the job with its stages and enqueues it: all or nothing.
+
+        Raises:
+            KeyRefusedError: the quota or the credits don't suffice.
+        """
+        secret = json.dumps({"text": prompt.text, "negative": prompt.negative}).encode()
+        values = {name: getattr(job, name) for name in _COLUMNS}
+        with self.engine.begin() as conn:
+            keys.consume_quota(conn, key, at_ns=job.accepted_ns)
+            keys.reserve(
+                conn, key_id=key.id, job_id=job.id, amount=job.credits_reserved, at_ns=job.accepted_ns
+            )
+            conn.execute(sa.insert(jobs).values(values))
+            conn.execute(
+                sa.insert(table.prompts).values(job_id=job.id, encrypted=self._fernet.encrypt(secret))
+            )
+            for stage in job.stages:
+                conn.execute(sa.insert(table.stages).values(job_id=job.id, **stage._asdict()))
+            enqueue(conn, job)
+
+    def get(self, job_id: str, *, key_id: str | None = None) -> Job | None:
+        """The job, or None if there is none, or, with `key_id`, if it is another key's."""
+        query = sa.select(jobs).where(jobs.c.id == job_id)
+        if key_id is not None:
+            query = query.where(jobs.c.key_id == key_id)
+        return next(iter(self._load(query)), None)
+
+    def page(
+        self,
+        key_id: str,
+        *,
+        after: str | None = None,
+        limit: int = 20,
+        order: Literal["asc", "desc"] = "desc",
+    ) -> JobPage:
+        """A key's jobs by time of acceptance, from behind the job `after`.
+
+        Raises:
+            LookupError: the key has no job `after`.
+        """
+        query = sa.select(jobs).where(jobs.c.key_id == key_id)
+        place = sa.tuple_(jobs.c.accepted_ns, jobs.c.id)
+        if after is not None:
+            last = self.get(after, key_id=key_id)
+            if last is None:
+                raise LookupError(after)
+            mark = sa.tuple_(sa.literal(last.accepted_ns), sa.literal(last.id))
+            query = query.where(place > mark if order == "asc" else place < mark)
+        columns = (jobs.c.accepted_ns, jobs.c.id)
+        query = query.order_by(*(column.asc() if order == "asc" else column.desc() for column in columns))
+        found = self._load(query.limit(limit + 1))
+        return JobPage(found[:limit], len(found) > limit)
+
+    def prompt(self, job_id: str) -> JobPrompt:
+        """The decrypted prompt.
+
+        Raises:
+            LookupError: there is no such job.
+            PromptUnreadableError: it was encrypted with another key.
+        """
+        with self.engine.connect() as conn:
+            encrypted = conn.execute(
+                sa.select(table.prompts.c.encrypted).where(table.prompts.c.job_id == job_id)
+            ).scalar()
+        if encrypted is None:
+            raise LookupError(job_id)
+        try:
+            texts = json.loads(self._fernet.decrypt(encrypted))
+        except InvalidToken:
+            msg = f"the prompt of {job_id} was encrypted with another prompt key; restore the key it was made with"
+            raise PromptUnreadableError(msg) from None
+        return JobPrompt(texts["text"], texts["negative"])
+
+    def delete(self, job_id: str) -> bool:
+        """Forgets a finished job with its prompt and stages; returns whether there was one, finished."""
+        with self.engine.begin() as conn:
+            gone = conn.execute(sa.delete(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(tuple(TERMINAL))))
+            if gone.rowcount == 1:
+                conn.execute(sa.delete(table.prompts).where(table.prompts.c.job_id == job_id))
+                conn.execute(sa.delete(table.stages).where(table.stages.c.job_id == job_id))
+        return gone.rowcount == 1
+
+    def media_in_use(self, media: str) -> bool:
+        """Whether any job's video has this name: equal videos share one, being named by their content."""
+        query = sa.select(sa.exists().where(jobs.c.media == media))
+        with self.engine.connect() as conn:
+            return bool(conn.execute(query).scalar_one())
+
+    # A job's way. Each returns whether the job was in a state that allows it and so has moved.
+
+    def claim_encoding(self, job_id: str, *, worker_id: str, executor_id: str) -> bool:
+        """From queued to encoding."""
+        return self._move(
+            job_id,
+            JobState.ENCODING,
+            worker_id=worker_id,
+            executor_id=executor_id,
+            encode_started_ns=self._clock(),
+        )
+
+    def enqueue_generation(self, job_id: str, enqueue: Callable[[sa.Connection, Job], None]) -> bool:
+        """From encoding to waiting; `enqueue` runs in the same transaction."""
+        with self.engine.begin() as conn:
+            job = self._set(conn, job_id, JobState.WAITING, waiting_ns=self._clock())
+            if job is not None:
+                enqueue(conn, job)
+        return job is not None
+
+    def claim_generation(self, job_id: str, *, worker_id: str, executor_id: str) -> bool:
+        """From waiting to assigned."""
+        return self._move(
+            job_id,
+            JobState.ASSIGNED,
+            worker_id=worker_id,
+            executor_id=executor_id,
+            assigned_ns=self._clock(),
+        )
+
+    def start_generating(self, job_id: str) -> bool:
+        """From assigned to generating."""
+        return self._move(job_id, JobState.GENERATING, started_ns=self._clock())
+
+    def set_progress(self, job_id: str, step: int) -> bool:
+        """Notes that `step` denoising steps are done; False says to stop: the job was cancelled or given up."""
+        with self.engine.begin() as conn:
+            changed = conn.execute(
+                sa.update(jobs)
+                .where(jobs.c.id == job_id, jobs.c.state == JobState.GENERATING)
+                .values(step=step)
+            )
+        return changed.rowcount == 1
+
+    def complete(
+        self, job_id: str, *, media: str, size_bytes: int, credits_charged: int | None = None
+    ) -> bool:
+        """From generating to completed; charges `credits_charged` of the reserved credits, by default all."""
+        now = self._clock()
+        with self.engine.begin() as conn:
+            job = self._set(
+                conn,
+                job_id,
+                JobState.COMPLETED,
+                finished_ns=now,
+                media=media,
+                size_bytes=size_bytes,
+                credits_charged=jobs.c.credits_reserved if credits_charged is None else credits_charged,
+            )
+            if job is not None:
+                keys.settle(
+                    conn,
+                    key_id=job.key_id,
+                    job_id=job_id,
+                    reserved=job.credits_reserved,
+                    charged=job.credits_charged or 0,
+                    at_ns=now,
+                )
+        return job is not None
+
+    def fail(self, job_id: str, *, code: str, message: str, reason: str) -> bool:
+        """From any unfinished state to failed, with the credits given back.
+
+        Args:
+            job_id: the job.
+            code: for the caller, such as "internal_error".
+            message: for the caller: what went wrong and what to do; never with a prompt in it.
+            reason: the `reason` label of `video_generation_failure_total`.
+        """
+        return self._give_up(
+            job_id,
+            JobState.FAILED,
+            error_code=code,
+            error_message=message[:_MESSAGE_LIMIT],
+            failure_reason=reason,
+        )
+
+    def cancel(self, job_id: str) -> bool:
+        """From any unfinished state to cancelled, with the credits given back."""
+        return self._give_up(job_id, JobState.CANCELLED)
+
+    def append_stage(self, job_id: str, name: str, start_ns: int, end_ns: int) -> None:
+        """Adds a stage to the job's account of its time."""
+        with self.engine.begin() as conn:
+            conn.execute(
+                sa.insert(table.stages).values(job_id=job_id, name=name, start_ns=start_ns, end_ns=end_ns)
+            )
+
+    # The queue as a whole
+
+    def held_by_workers(self) -> list[Job]:
+        """The jobs that a worker says to be working on."""
+        return self._load(sa.select(jobs).where(jobs.c.state.in_(HELD_BY_WORKER)))
+
+    def depth(self) -> list[depth.QueueDepth]:
+        """Unfinished jobs by tier, model and status (waiting, assigned, generating)."""
+        return depth.read_depth(self.engine)
+
+    def waiting(self) -> int:
+        """How many jobs wait: accepted, and not yet on a worker for rendering."""
+        return depth.count_in(self.engine, depth.WAITING)
+
+    def oldest_waiting_age_s(self) -> float | None:
+        """Seconds since the longest-waiting job was accepted, None if none waits."""
+        oldest = depth.oldest_waiting_ns(self.engine)
+        return None if oldest is None else max(0.0, (self._clock() - oldest) / 1e9)
+
+    def recent_render_seconds(self) -> float | None:
+        """Mean seconds on a worker of the videos delivered last, None before the first."""
+        return depth.recent_render_seconds(self.engine)
+
+    # Inside
+
+    def _give_up(self, job_id: str, to: JobState, **values: Any) -> bool:
+        now = self._clock()
+        with self.engine.begin() as conn:
+            job = self._set(conn, job_id, to, finished_ns=now, credits_charged=0, **values)
+            if job is not None:
+                keys.refund(conn, key_id=job.key_id, job_id=job_id, amount=job.credits_reserved, at_ns=now)
+        return job is not None
+
+    def _move(self, job_id: str, to: JobState, **values: Any) -> bool:
+        with self.engine.begin() as conn:
+            return self._set(conn, job_id, to, **values) is not None
+
+    @staticmethod
+    def _set(conn: sa.Connection, job_id: str, to: JobState, **values: Any) -> Job | None:
+        """The job as it is after the change; None if its state did not allow the change."""
+        row = conn.execute(
+            sa.update(jobs)
+            .where(jobs.c.id == job_id, jobs.c.state.in_(SOURCES[to]))
+            .values(state=to, **values)
+            .returning(*jobs.c)
+        ).one_or_none()
+        return None if row is None else _job(row, ())
+
+    def _load(self, query: sa.Select[Any]) -> list[Job]:
+        with self.engine.connect() as conn:
+            rows = conn.execute(query).all()
+            stages = _stages(conn, [row.id for row in rows])
+        return [_job(row, stages.get(row.id, [])) for row in rows]
+
+
+def _stages(conn: sa.Connection, ids: list[str]) -> dict[str, list[Stage]]:
+    if not ids:
+        return {}
+    found: dict[str, list[Stage]] = {}
+    query = (
+        sa.select(table.stages)
+        .where(table.stages.c.job_id.in_(ids))
+        .order_by(table.stages.c.start_ns, table.stages.c.end_ns.desc())
+    )
+    for row in conn.execute(query):
+        found.setdefault(row.job_id, []).append(Stage(row.name, row.start_ns, row.end_ns))
+    return found
+
+
+def _job(row: sa.Row[Any], stages: Iterable[Stage]) -> Job:
+    values = {name: getattr(row, name) for name in _COLUMNS}
+    return Job(**values | {"state": JobState(row.state), "stages": tuple(stages)})

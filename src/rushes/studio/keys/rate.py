@@ -1,0 +1,36 @@
+"""A token bucket a key, in this process: with one gateway that is exact, and costs no write a request."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rushes.studio.keys.key import ApiKey
+
+
+class RateLimiter:
+    """Lets each key through `rate_limit_per_minute` times a minute, that many at once at most."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds that never go back."""
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._buckets: dict[str, tuple[float, float]] = {}  # key id: tokens left, and when
+
+    def take(self, key: ApiKey) -> float:
+        """Takes a token; returns 0 if there was one, else the seconds until there will be."""
+        capacity = float(key.rate_limit_per_minute)
+        if capacity <= 0:
+            return 60.0
+        per_second = capacity / 60.0
+        with self._lock:
+            now = self._clock()
+            tokens, then = self._buckets.get(key.id, (capacity, now))
+            tokens = min(capacity, tokens + (now - then) * per_second)
+            allowed = tokens >= 1.0
+            self._buckets[key.id] = (tokens - 1.0 if allowed else tokens, now)
+        return 0.0 if allowed else (1.0 - tokens) / per_second

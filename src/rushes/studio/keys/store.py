@@ -1,0 +1,166 @@
+"""Creating, finding, listing and revoking keys, and looking at what is left to them."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+
+from rushes.studio.keys import credit, quota
+from rushes.studio.keys.errors import InsufficientCreditsError
+from rushes.studio.keys.key import TIERS, ApiKey, hash_secret, last_four, new_secret
+from rushes.studio.keys.table import api_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_DAY_NS: Final = 86_400 * 1_000_000_000
+
+
+class KeyStore:
+    """The keys in one database. Every method may be called from any thread."""
+
+    def __init__(self, engine: sa.Engine, *, clock: Callable[[], int] = time.time_ns) -> None:
+        """`engine` comes from `rushes.studio.jobs.open_database`; `clock` gives Unix nanoseconds."""
+        self._engine = engine
+        self._clock = clock
+
+    def create(  # noqa: D417 - the rest is described by ApiKey
+        self,
+        name: str,
+        *,
+        tier: str = "standard",
+        rate_limit_per_minute: int = 60,
+        quota_per_day: int = 1_000,
+        credits: int = 0,  # noqa: A002 - the field's name everywhere else
+        secret: str | None = None,
+    ) -> tuple[ApiKey, str]:
+        """Makes a key and returns it with its secret, which can't be had again.
+
+        Args:
+            secret: for a key that must be the same each time, as a development key is; else a random one.
+
+        Raises:
+            ValueError: an unknown tier or a negative limit.
+        """
+        if tier not in TIERS:
+            msg = f"unknown tier {tier!r}; tiers are {', '.join(TIERS)}"
+            raise ValueError(msg)
+        for what, value in (
+            ("rate_limit_per_minute", rate_limit_per_minute),
+            ("quota_per_day", quota_per_day),
+            ("credits", credits),
+        ):
+            if value < 0:
+                msg = f"{what} must not be negative, got {value}"
+                raise ValueError(msg)
+        secret = secret or new_secret()
+        key = ApiKey(
+            id=f"key_{secrets.token_hex(8)}",
+            name=name,
+            last_four=last_four(secret),
+            tier=tier,
+            rate_limit_per_minute=rate_limit_per_minute,
+            quota_per_day=quota_per_day,
+            credits=credits,
+            active=True,
+            created_ns=self._clock(),
+        )
+        with self._engine.begin() as conn:
+            conn.execute(
+                sa.insert(api_keys).values(
+                    id=key.id,
+                    name=key.name,
+                    secret_sha256=hash_secret(secret),
+                    last_four=key.last_four,
+                    tier=key.tier,
+                    rate_limit_per_minute=key.rate_limit_per_minute,
+                    quota_per_day=key.quota_per_day,
+                    credits=0,
+                    active=key.active,
+                    created_ns=key.created_ns,
+                )
+            )
+            credit.grant(conn, key_id=key.id, amount=credits, at_ns=key.created_ns)
+        return key, secret
+
+    def find(self, secret: str) -> ApiKey | None:
+        """The active key with this secret, or None."""
+        digest = hash_secret(secret)
+        with self._engine.connect() as conn:
+            row = conn.execute(
+                sa.select(api_keys).where(
+                    api_keys.c.secret_sha256 == digest, api_keys.c.active.is_(sa.true())
+                )
+            ).one_or_none()
+        # The index's own comparison leaks timing of the hash only; this one settles it in constant time.
+        if row is None or not hmac.compare_digest(row.secret_sha256, digest):
+            return None
+        return _key(row)
+
+    def get(self, key_id: str) -> ApiKey | None:
+        """The key with this id, active or not."""
+        with self._engine.connect() as conn:
+            row = conn.execute(sa.select(api_keys).where(api_keys.c.id == key_id)).one_or_none()
+        return None if row is None else _key(row)
+
+    def list_all(self) -> list[ApiKey]:
+        """All keys, oldest first."""
+        with self._engine.connect() as conn:
+            rows = conn.execute(sa.select(api_keys).order_by(api_keys.c.created_ns, api_keys.c.id)).all()
+        return [_key(row) for row in rows]
+
+    def revoke(self, key_id: str) -> bool:
+        """Makes a key useless from now on; returns whether it was active."""
+        with self._engine.begin() as conn:
+            changed = conn.execute(
+                sa.update(api_keys)
+                .where(api_keys.c.id == key_id, api_keys.c.active.is_(sa.true()))
+                .values(active=False)
+            )
+        return changed.rowcount == 1
+
+    def grant(self, key_id: str, amount: int) -> None:
+        """Adds `amount` credits to a key."""
+        with self._engine.begin() as conn:
+            credit.grant(conn, key_id=key_id, amount=amount, at_ns=self._clock())
+
+    def verify(self, key: ApiKey, cost: int) -> None:
+        """Looks whether the key may have one more video for `cost` credits, without taking anything.
+
+        Raises:
+            QuotaExceededError: today's videos are used up.
+            InsufficientCreditsError: the balance does not cover it.
+        """
+        now = self._clock()
+        with self._engine.connect() as conn:
+            used = quota.quota_used(conn, key.id, at_ns=now) or 0
+            balance = conn.execute(sa.select(api_keys.c.credits).where(api_keys.c.id == key.id)).scalar() or 0
+        if used >= key.quota_per_day:
+            raise quota.exceeded(key, at_ns=now)
+        if balance < cost:
+            raise InsufficientCreditsError(cost, int(balance))
+
+    def active_today(self) -> int:
+        """How many keys had a video accepted in the last 24 hours."""
+        since = self._clock() - _DAY_NS
+        query = sa.select(sa.func.count()).select_from(api_keys).where(api_keys.c.last_accepted_ns > since)
+        with self._engine.connect() as conn:
+            return int(conn.execute(query).scalar_one())
+
+
+def _key(row: sa.Row[Any]) -> ApiKey:
+    return ApiKey(
+        id=row.id,
+        name=row.name,
+        last_four=row.last_four,
+        tier=row.tier,
+        rate_limit_per_minute=row.rate_limit_per_minute,
+        quota_per_day=row.quota_per_day,
+        credits=row.credits,
+        active=row.active,
+        created_ns=row.created_ns,
+    )

@@ -1,0 +1,38 @@
+"""Opening the database: in WAL mode, by many processes at once, and only where other processes can follow."""
+
+from __future__ import annotations
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from rushes.studio.jobs import open_database
+
+
+def test_a_new_database_is_in_wal_mode_and_the_users_own(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path}/new/studio.db")
+    with engine.connect() as conn:
+        assert conn.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    tables = set(sa.inspect(engine).get_table_names())
+    engine.dispose()
+    assert {"jobs", "api_keys", "credit_ledger", "workflow_status"} <= tables
+    assert stat.S_IMODE((tmp_path / "new" / "studio.db").stat().st_mode) == 0o600
+
+
+def test_many_may_open_it_at_the_same_time(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/studio.db"
+    with ThreadPoolExecutor(4) as pool:
+        engines = list(pool.map(open_database, [url] * 4))
+    tables = [sorted(sa.inspect(engine).get_table_names()) for engine in engines]
+    for engine in engines:
+        engine.dispose()
+    assert tables == [tables[0]] * 4
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql+pymysql://host/db"])
+def test_what_workers_could_not_share_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="database"):
+        open_database(url)

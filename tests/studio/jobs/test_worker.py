@@ -1,0 +1,230 @@
+"""Worker processes on the real queue: each job once, in order of tier, and none left lying when one is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from rushes.studio.jobs import FileLiveness, Job, JobState, Reaper, WorkerBusyError, WorkerLock, run_worker
+from studio.jobs.bench import Bench
+from studio.jobs.worker_process import HANG, LEAVE, RAISE, REFUSE
+
+SCRIPT = Path(__file__).with_name("worker_process.py")
+
+
+@dataclass
+class Worker:
+    process: subprocess.Popen[str]
+    said: list[list[str]] = field(default_factory=list)
+
+    def until(self, word: str, times: int = 1) -> list[str]:
+        """Reads on until the word was said so often; returns the last such line."""
+        assert self.process.stdout is not None
+        while [line[0] for line in self.said].count(word) < times:
+            line = self.process.stdout.readline()
+            assert line, f"the worker ended without {word}; it said {self.said}"
+            self.said.append(line.split())
+        return next(line for line in reversed(self.said) if line[0] == word)
+
+    def stop(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.until("stopped")
+        assert self.process.wait(30) == 0
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(30)
+
+
+Start = Callable[[str, str], Worker]
+
+
+@pytest.fixture
+def start(url: str, prompt_key: bytes, tmp_path: Path) -> Iterator[Start]:
+    """Starts a worker process with a role and an id; whatever is left is killed in the end."""
+    started: list[Worker] = []
+
+    def start(role: str, worker_id: str) -> Worker:
+        arguments = (url, prompt_key.decode(), str(tmp_path / "workers"), role, worker_id)
+        command = [sys.executable, "-W", "error", str(SCRIPT), *arguments]
+        errors = (tmp_path / f"{worker_id}.err").open("a")
+        with errors:
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+            )
+        started.append(Worker(process))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        if worker.process.poll() is None:
+            worker.kill()
+        for pipe in (worker.process.stdin, worker.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+@pytest.fixture
+def liveness(tmp_path: Path) -> FileLiveness:
+    return FileLiveness(tmp_path / "workers")
+
+
+def test_jobs_go_through_both_queues_by_tier_and_each_ends(
+    bench: Bench, start: Start, tmp_path: Path
+) -> None:
+    free = bench.accept(tier="free")
+    standard = bench.accept(tier="standard")
+    raising = bench.accept(tier="standard", seed=RAISE, prompt="zebracanary")
+    leaving = bench.accept(tier="premium", seed=LEAVE)
+    refused = bench.accept(tier="premium", seed=REFUSE)
+    cancelled = bench.accept(tier="realtime")
+    realtime = bench.accept(tier="realtime")
+    assert bench.store.cancel(cancelled.id)
+    bench.submitter.cancel(cancelled.id)
+    encoder = start("encode", "encode-0")
+    encoder.until("encode", times=6)
+    encoder.stop()
+    order = [line[1] for line in encoder.said if line[0] == "encode"]
+    assert order == [realtime.id, leaving.id, refused.id, standard.id, raising.id, free.id]
+    assert {line[2] for line in encoder.said if line[0] == "encode"} == {"encoding"}
+    generator = start("generate", "generate-0")
+    generator.until("generate", times=5)
+    generator.stop()
+    order = [line[1] for line in generator.said if line[0] == "generate"]
+    assert order == [realtime.id, leaving.id, standard.id, raising.id, free.id]
+    assert {line[2] for line in generator.said if line[0] == "generate"} == {"assigned"}
+    assert [line[1:] for line in generator.said if line[0] == "failed"] == [
+        [leaving.id, "NoneType"],
+        [raising.id, "RuntimeError"],
+    ]
+    ends = {job.id: bench.get(job.id) for job in (free, standard, realtime, raising, leaving, refused)}
+    assert [ends[job.id].state for job in (free, standard, realtime)] == [JobState.COMPLETED] * 3
+    for job in (raising, leaving):
+        assert ends[job.id].state is JobState.FAILED
+        assert ends[job.id].error_code == "internal_error"
+    assert ends[refused.id].error_code == "content_policy_violation"
+    assert bench.get(cancelled.id).state is JobState.CANCELLED
+    assert bench.balance() == 100 - 3 * 3
+    assert bench.submitter.dequeued() == []
+    # What a handler raised is told by its type; its text is nobody's business.
+    told = (tmp_path / "generate-0.err").read_text()
+    assert "RuntimeError" in told
+    assert "zebracanary" not in told
+    assert "zebracanary" not in "".join(p.read_bytes().decode("latin-1") for p in tmp_path.glob("studio.db*"))
+
+
+def test_a_killed_workers_job_is_ended_and_nobody_elses(
+    bench: Bench, start: Start, liveness: FileLiveness
+) -> None:
+    victim, survivor = start("all", "all-0"), start("all", "all-1")
+    victim.until("ready")
+    survivor.until("ready")
+    jobs = [bench.accept(seed=HANG), bench.accept(seed=HANG)]
+    victim.until("hanging")
+    survivor.until("hanging")
+    lost: list[Job] = []
+    reaper = Reaper(bench.store, bench.submitter, liveness, on_lost=lost.append)
+    assert reaper.sweep() == []
+    pid = victim.process.pid
+    victim.kill()
+    (failed,) = reaper.sweep()
+    assert failed == bench.get(failed.id)
+    assert lost == [failed]
+    assert failed.id in {job.id for job in jobs}
+    assert (failed.state, failed.error_code, failed.failure_reason) == (
+        JobState.FAILED,
+        "worker_lost",
+        "internal",
+    )
+    assert failed.error_message == (
+        f"worker all-0 (pid {pid}) died while generating, at step 3 of 8; submit the video again"
+    )
+    assert bench.balance() == 97
+    (still,) = bench.store.held_by_workers()
+    assert still.worker_id == "all-1"
+    assert [taken.job_id for taken in bench.submitter.dequeued()] == [still.id]
+    # The same id, started again, is alive, and yet its predecessor's jobs are not its own.
+    again = start("all", "all-0")
+    again.until("ready")
+    assert reaper.sweep() == []
+    done = bench.accept()
+    again.until("generate")
+    again.stop()
+    assert bench.get(done.id).state is JobState.COMPLETED
+
+
+def test_a_job_that_was_taken_and_not_begun_goes_back_to_the_queue(
+    bench: Bench, start: Start, liveness: FileLiveness
+) -> None:
+    victim = start("encode", "never-begins")
+    job = bench.accept()
+    victim.until("hanging")
+    reaper = Reaper(bench.store, bench.submitter, liveness, on_lost=lambda _: None)
+    reaper.sweep()
+    assert [taken.job_id for taken in bench.submitter.dequeued()] == [job.id]
+    victim.kill()
+    assert reaper.sweep() == []
+    assert bench.submitter.dequeued() == []
+    assert bench.get(job.id).state is JobState.QUEUED
+    successor = start("all", "all-0")
+    successor.until("generate")
+    successor.stop()
+    assert bench.get(job.id).state is JobState.COMPLETED
+
+
+def test_a_listener_that_fails_does_not_stop_the_reaper(
+    bench: Bench, liveness: FileLiveness, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_job: Job) -> None:
+        raise OSError("nobody listens")
+
+    jobs = [bench.accept(), bench.accept()]
+    for job in jobs:
+        assert bench.store.claim_encoding(job.id, worker_id="gone", executor_id="gone.1.00000000")
+    reaper = Reaper(bench.store, bench.submitter, liveness, on_lost=broken)
+    assert {job.id for job in reaper.sweep()} == {job.id for job in jobs}
+    assert "nobody listens" in caplog.text
+    message = bench.get(jobs[0].id).error_message
+    assert message == "worker gone (pid 1) died while encoding the prompt; submit the video again"
+
+
+def test_the_reapers_thread_sweeps_by_itself(bench: Bench, liveness: FileLiveness) -> None:
+    found = threading.Event()
+    job = bench.accept()
+    assert bench.store.claim_encoding(job.id, worker_id="gone", executor_id="gone.1.00000000")
+    reaper = Reaper(bench.store, bench.submitter, liveness, on_lost=lambda _: found.set(), interval_s=0.01)
+    reaper.start()
+    assert found.wait(30)
+    reaper.stop()
+    assert bench.get(job.id).state is JobState.FAILED
+
+
+def test_a_worker_that_can_not_work_says_why(bench: Bench, tmp_path: Path) -> None:
+    stop = threading.Event()
+    with pytest.raises(ValueError, match="needs a handler for generate"):
+        run_worker(
+            "all",
+            {"encode": lambda _: True},
+            store=bench.store,
+            worker_id="all-0",
+            workers_dir=tmp_path,
+            stop=stop,
+        )
+    with WorkerLock(tmp_path, "all-0", "all"), pytest.raises(WorkerBusyError, match=f"pid {os.getpid()}"):
+        run_worker(
+            "encode",
+            {"encode": lambda _: True},
+            store=bench.store,
+            worker_id="all-0",
+            workers_dir=tmp_path,
+            stop=stop,
+        )

@@ -1,0 +1,91 @@
+"""A worker process for tests: real queue, real lock, handlers that do what a job's seed says.
+
+Arguments: database URL, prompt key, workers folder, role, worker id. It prints a line for each thing that it does,
+and ends when its standard input is closed.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+from rushes.studio.jobs import Job, JobStore, open_database, run_worker
+
+RAISE, LEAVE, REFUSE, HANG = 101, 102, 103, 104
+
+
+def say(*words: str) -> None:
+    sys.stdout.write(" ".join(words) + "\n")
+    sys.stdout.flush()
+
+
+class Handlers:
+    def __init__(self, store: JobStore) -> None:
+        self.store = store
+
+    def job(self, job_id: str) -> Job:
+        job = self.store.get(job_id)
+        assert job is not None
+        return job
+
+    def encode(self, job_id: str) -> bool:
+        say("encode", job_id, self.job(job_id).state.value)
+        if self.job(job_id).seed == REFUSE:
+            self.store.fail(job_id, code="content_policy_violation", message="blocked", reason="safety_block")
+            return False
+        return True
+
+    def generate(self, job_id: str) -> None:
+        say("generate", job_id, self.job(job_id).state.value)
+        assert self.store.start_generating(job_id)
+        self.store.set_progress(job_id, 3)
+        seed = self.job(job_id).seed
+        if seed == RAISE:
+            raise RuntimeError(self.store.prompt(job_id).text)
+        if seed == HANG:
+            say("hanging", job_id)
+            time.sleep(600)
+        if seed != LEAVE:
+            self.store.complete(job_id, media="sha256/aa.mp4", size_bytes=9)
+
+
+class NeverBegins(JobStore):
+    """Takes jobs off the queue and gets no further."""
+
+    def claim_encoding(self, job_id: str, *, worker_id: str, executor_id: str) -> bool:
+        say("hanging", job_id)
+        time.sleep(600)
+        return super().claim_encoding(job_id, worker_id=worker_id, executor_id=executor_id)
+
+
+def main() -> None:
+    url, prompt_key, workers_dir, role, worker_id = sys.argv[1:]
+    kind = NeverBegins if worker_id == "never-begins" else JobStore
+    store = kind(open_database(url), prompt_key=prompt_key.encode())
+    stop = threading.Event()
+
+    def wait_for_end() -> None:
+        sys.stdin.read()
+        stop.set()
+
+    threading.Thread(target=wait_for_end, daemon=True).start()
+    handlers = Handlers(store)
+    assert role in {"encode", "generate", "all"}
+    run_worker(
+        role,  # type: ignore[arg-type] # checked above
+        {"encode": handlers.encode, "generate": handlers.generate},
+        store=store,
+        worker_id=worker_id,
+        workers_dir=Path(workers_dir),
+        stop=stop,
+        on_ready=lambda executor_id: say("ready", executor_id),
+        on_failed=lambda job, error: say("failed", job.id, type(error).__name__),
+    )
+    store.engine.dispose()
+    say("stopped")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Keys are found by their secret and by nothing else, and the secret is kept nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from rushes.studio.keys import KeyStore, hash_secret, last_four, reserve, tier_allows
+
+
+def test_a_key_is_found_by_its_secret_only(keys: KeyStore) -> None:
+    key, secret = keys.create("ci", tier="premium", credits=7)
+    assert secret.startswith("rk_")
+    assert len(secret) == 35
+    assert key.last_four == secret[-4:]
+    assert keys.find(secret) == keys.get(key.id)
+    assert keys.find(secret[:-1]) is None
+    assert keys.find(hash_secret(secret)) is None
+    assert keys.find("") is None
+
+
+def test_the_secret_is_in_no_byte_of_the_database(keys: KeyStore, engine: sa.Engine, tmp_path: Path) -> None:
+    key, secret = keys.create("ci")
+    engine.dispose()
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert key.id.encode() in stored
+    assert secret[3:].encode() not in stored
+
+
+def test_a_revoked_key_is_found_no_more(keys: KeyStore) -> None:
+    key, secret = keys.create("ci")
+    other, other_secret = keys.create("other")
+    assert keys.revoke(key.id)
+    assert not keys.revoke(key.id)
+    assert keys.find(secret) is None
+    assert keys.find(other_secret) is not None
+    assert [(k.id, k.active) for k in keys.list_all()] == sorted(
+        [(key.id, False), (other.id, True)], key=lambda pair: pair[0]
+    )
+
+
+def test_a_given_secret_makes_the_same_key_usable(keys: KeyStore) -> None:
+    key, secret = keys.create("development", secret="rk_" + "d" * 32)
+    assert secret == "rk_" + "d" * 32
+    found = keys.find(secret)
+    assert found is not None
+    assert found.id == key.id
+
+
+@pytest.mark.parametrize("wrong", [{"tier": "gold"}, {"credits": -1}, {"quota_per_day": -1}])
+def test_a_key_with_an_impossible_setting_is_refused(keys: KeyStore, wrong: dict[str, str | int]) -> None:
+    value = next(iter(wrong.values()))
+    with pytest.raises(ValueError, match=str(value)):
+        keys.create("ci", **wrong)  # type: ignore[arg-type] # wrong on purpose
+    assert keys.list_all() == []
+
+
+def test_tiers_allow_themselves_and_what_is_below() -> None:
+    assert tier_allows("premium", "premium")
+    assert tier_allows("premium", "free")
+    assert not tier_allows("premium", "realtime")
+    assert not tier_allows("free", "standard")
+
+
+def test_too_short_a_secret_shows_nothing() -> None:
+    assert last_four("hunter2") == ""
+    assert last_four("rk_" + "a" * 28 + "wxyz") == "wxyz"
+
+
+def test_active_keys_are_those_with_a_video_in_a_day(
+    keys: KeyStore, engine: sa.Engine, clock: Callable[[], int]
+) -> None:
+    day_ago = clock() - 86_400 * 10**9
+    key, _ = keys.create("ci", credits=9)
+    keys.create("idle", credits=9)
+    assert keys.active_today() == 0
+    with engine.begin() as conn:
+        reserve(conn, key_id=key.id, job_id="a", amount=1, at_ns=day_ago)
+    assert keys.active_today() == 0
+    with engine.begin() as conn:
+        reserve(conn, key_id=key.id, job_id="b", amount=1, at_ns=day_ago + 1)
+    assert keys.active_today() == 1

@@ -1,0 +1,306 @@
+"""A video's way through both workers' stages, with real models, a real database and a real file at its end."""
+
+from __future__ import annotations
+
+import errno
+import json
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from cryptography.fernet import Fernet
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import StatusCode
+
+from recording import Recorded
+from rushes.catalog import SPANS, Reason, declared_span
+from rushes.studio import outcome, pipeline
+from rushes.studio.failure import Failure, SafetyBlocked, classify
+from rushes.studio.jobs import Job, JobPrompt, JobState, JobStore, Stage, Submitter, new_job_id, open_database
+from rushes.studio.keys import KeyStore
+from rushes.studio.models import CheckpointError, WeightsMissing, available
+from rushes.studio.render import Tools
+from rushes.studio.safety import Blocklist
+from rushes.studio.shelf import Shelf
+from rushes.studio.storage import Media, StorageError
+from rushes.studio.transcode import TranscodeError
+
+PROMPT = "a canary-yellow ball rolls down a green hill"
+EXECUTOR = "test-0.1.00000000"
+
+
+@dataclass
+class Studio:
+    tools: Tools
+    store: JobStore
+    keys: KeyStore
+    submitter: Submitter
+
+    def submit(self, model: str, prompt: str = PROMPT, **changes: object) -> str:
+        card = available({})[model]
+        key, _ = self.keys.create("test", tier="premium", credits=1000)
+        accepted = time.time_ns()
+        job = Job(
+            id=new_job_id(),
+            key_id=key.id,
+            tier="premium",
+            model=model,
+            seconds=card.default_seconds,
+            width=64,
+            height=64,
+            num_frames=card.frames_for(card.default_seconds),
+            fps=card.fps,
+            steps=3,
+            seed=7,
+            guidance_scale=card.default_guidance,
+            trace_id=secrets.token_hex(16),
+            root_span_id=secrets.token_hex(8),
+            accepted_ns=accepted,
+            credits_reserved=2,
+            stages=(Stage("gateway", accepted, accepted),),
+        )
+        job = replace(job, **changes)  # type: ignore[arg-type]  # a test's own keyword arguments
+        self.store.create(job, key=key, prompt=JobPrompt(prompt, ""), enqueue=self.submitter.enqueue_encode)
+        return job.id
+
+    def encode(self, job_id: str) -> bool:
+        assert self.store.claim_encoding(job_id, worker_id="test-0", executor_id=EXECUTOR)
+        ready = pipeline.encode(job_id, self.tools)
+        if ready:
+            assert self.store.enqueue_generation(job_id, self.submitter.enqueue_generate)
+        return ready
+
+    def generate(self, job_id: str) -> Job:
+        assert self.store.claim_generation(job_id, worker_id="test-0", executor_id=EXECUTOR)
+        pipeline.generate(job_id, self.tools)
+        return self.job(job_id)
+
+    def job(self, job_id: str) -> Job:
+        job = self.store.get(job_id)
+        assert job is not None
+        return job
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    return Shelf("all", {}, tmp_path_factory.mktemp("models"), "cpu")
+
+
+@pytest.fixture
+def studio(tmp_path: Path, shelf: Shelf, recorded: Recorded) -> Iterator[Studio]:
+    engine = open_database(f"sqlite:///{tmp_path / 'studio.db'}")
+    store = JobStore(engine, prompt_key=Fernet.generate_key())
+    tools = Tools(
+        store=store,
+        shelf=shelf,
+        media=Media(tmp_path / "videos"),
+        blocklist=Blocklist.load(),
+        scratch=tmp_path / "scratch",
+        worker_id="test-0",
+        hash_key=b"0" * 32,
+    )
+    submitter = Submitter(engine)
+    yield Studio(tools, store, KeyStore(engine), submitter)
+    submitter.close()
+    engine.dispose()
+
+
+def _tree(spans: tuple[ReadableSpan, ...]) -> dict[str, str | None]:
+    names = {s.context.span_id: s.name for s in spans if s.context}
+    return {s.name: names.get(s.parent.span_id) if s.parent else None for s in spans}
+
+
+@pytest.mark.parametrize("model", ["MOCHI1", "LTX2", "OPENSORA"])
+def test_a_video_is_made_and_its_trace_is_the_specifications_tree(
+    studio: Studio, recorded: Recorded, model: str
+) -> None:
+    job_id = studio.submit(model)
+    assert studio.encode(job_id)
+    job = studio.generate(job_id)
+    assert job.state is JobState.COMPLETED, job.error_message
+    assert job.media is not None
+    assert job.credits_charged == 2
+
+    file = Path(studio.tools.media.location) / job.media
+    with av.open(str(file)) as container:
+        frames = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
+        assert len(frames) == job.num_frames
+        assert np.std(np.stack(frames)) > 1
+        assert bool(container.streams.audio) == (model == "LTX2")
+
+    spans = recorded.spans.get_finished_spans()
+    assert {s.context.trace_id for s in spans if s.context} == {int(job.trace_id, 16)}
+    tree = _tree(spans)
+    assert tree["video_generation_request"] is None
+    for name, parent in tree.items():
+        declared = declared_span(name)
+        assert declared is not None
+        if declared.parent is not None:
+            assert parent == declared.parent
+    assert [name for name in tree if name.startswith("step_")] == ["step_1", "step_2", "step_3"]
+    assert ("audio_generation" in tree) == (model == "LTX2")
+    assert {"gateway", "prompt_processing", "queue_wait", "upload"} - tree.keys() == {"gateway"}
+    ratio = recorded.span("video_generation_request").attributes["rushes.attributed_ratio"]  # type: ignore[index]
+    assert isinstance(ratio, float)
+    assert 0.95 <= ratio <= 1
+    assert not (studio.tools.scratch / job_id).exists()
+
+
+def test_every_measurement_of_the_way_is_made(studio: Studio, recorded: Recorded) -> None:
+    def count(name: str, labels: str) -> float:
+        return sum(v for series, v in recorded.metrics(name).items() if labels in series)
+
+    watched = {
+        "video_generation_success_total": 'model="LTX2"',
+        "video_generation_duration_seconds_count": 'model="LTX2"',
+        "dit_inference_step_duration_ms_count": 'step_type="total"',
+        "vae_decode_duration_seconds_count": 'model="LTX2"',
+        "audio_generation_duration_seconds_count": 'model="LTX2"',
+        "queue_wait_duration_seconds_count": 'tier="premium"',
+        "job_age_seconds_count": 'model="LTX2"',
+        "safety_check_duration_ms_count": 'check_type="pregen"',
+        "credits_consumed_total": 'model="LTX2"',
+        "video_seconds_generated_total": 'model="LTX2"',
+    }
+    before = {name: count(name, labels) for name, labels in watched.items()}
+    job_id = studio.submit("LTX2")
+    studio.encode(job_id)
+    studio.generate(job_id)
+    grown = {name: count(name, labels) - before[name] for name, labels in watched.items()}
+    assert grown.pop("dit_inference_step_duration_ms_count") == 3
+    assert grown.pop("credits_consumed_total") == 2
+    assert grown.pop("video_seconds_generated_total") == pytest.approx(25 / 24)
+    assert set(grown.values()) == {1}
+    assert count("frames_per_second_generated", "LTX2") > 0
+
+
+def test_stages_name_only_declared_signals() -> None:
+    from rushes.catalog import METRICS
+
+    for stage in (*pipeline.ENCODE, *pipeline.GENERATE):
+        assert SPANS[stage.span].parent == "video_generation_request"
+        assert set(stage.metrics) <= METRICS.keys()
+
+
+def test_a_blocked_prompt_costs_nothing_and_says_so(studio: Studio, recorded: Recorded) -> None:
+    job_id = studio.submit("MOCHI1", "a video of child porn")
+    assert not studio.encode(job_id)
+    job = studio.job(job_id)
+    assert (job.state, job.error_code, job.failure_reason) == (
+        JobState.FAILED,
+        "content_policy_violation",
+        "safety_block",
+    )
+    assert job.credits_charged == 0
+    assert "porn" not in repr(job)
+    assert "text_encoder.t5xxl" not in _tree(recorded.spans.get_finished_spans())
+    root = recorded.span("video_generation_request")
+    assert root.status.status_code is StatusCode.ERROR
+    events = [dict(log.log_record.attributes or {})["event"] for log in recorded.logs.get_finished_logs()]
+    assert events == ["generation.encode.started", "safety.pregen.blocked", "generation.job.failed"]
+
+
+def test_a_cancelled_job_stops_within_a_step(studio: Studio, recorded: Recorded) -> None:
+    job_id = studio.submit("MOCHI1", steps=50)
+    studio.encode(job_id)
+    calls = []
+    inner = studio.store.set_progress
+
+    def cancel_at_two(job: str, step: int) -> bool:
+        calls.append(step)
+        if step == 2:
+            studio.store.cancel(job)
+        return inner(job, step)
+
+    studio.store.set_progress = cancel_at_two  # type: ignore[assignment, method-assign]
+    job = studio.generate(job_id)
+    assert job.state is JobState.CANCELLED
+    assert calls == [1, 2]
+    assert job.credits_charged == 0
+    assert not (studio.tools.scratch / job_id).exists()
+    assert recorded.span("dit_inference").status.status_code is StatusCode.UNSET
+
+
+def test_a_damaged_encoding_fails_the_job_with_its_reason(studio: Studio, recorded: Recorded) -> None:
+    job_id = studio.submit("OPENSORA")
+    studio.encode(job_id)
+    shutil.rmtree(studio.tools.scratch / job_id)
+    job = studio.generate(job_id)
+    assert (job.state, job.failure_reason) == (JobState.FAILED, "checkpoint")
+    assert recorded.span("dit_inference").status.status_code is StatusCode.ERROR
+    assert recorded.span("video_generation_request").attributes["error.type"] == "checkpoint"  # type: ignore[index]
+
+
+def test_a_missing_folder_of_weights_names_it_and_the_setting(
+    studio: Studio, recorded: Recorded, tmp_path: Path
+) -> None:
+    gone = tmp_path / "no-such-weights"
+    studio.tools = replace(studio.tools, shelf=Shelf("all", {"MOCHI1": gone}, tmp_path / "cache", "cpu"))
+    job_id = studio.submit("MOCHI1")
+    assert not studio.encode(job_id)
+    job = studio.job(job_id)
+    assert (job.failure_reason, job.error_code) == ("checkpoint", "model_unavailable")
+    assert str(gone) in (job.error_message or "")
+    assert "RUSHES_WEIGHTS" in (job.error_message or "")
+
+
+def test_storage_that_can_not_be_written_fails_the_job(studio: Studio, tmp_path: Path) -> None:
+    job_id = studio.submit("OPENSORA")
+    studio.encode(job_id)
+    shutil.rmtree(tmp_path / "videos", ignore_errors=True)
+    (tmp_path / "videos").write_text("in the way")
+    job = studio.generate(job_id)
+    assert (job.state, job.failure_reason, job.error_code) == (JobState.FAILED, "storage", "storage_error")
+
+
+def test_the_prompt_is_nowhere_in_telemetry(studio: Studio, recorded: Recorded) -> None:
+    job_id = studio.submit("LTX2")
+    studio.encode(job_id)
+    studio.generate(job_id)
+    everything = json.dumps([s.to_json() for s in recorded.spans.get_finished_spans()])
+    everything += repr(recorded.logs.get_finished_logs()) + repr(recorded.telemetry.pull.get_metrics_data())  # type: ignore[union-attr]
+    assert len(everything) > 1000
+    for part in (PROMPT, "canary-yellow", "green hill"):
+        assert part not in everything
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "told"),
+    [
+        (SafetyBlocked("violence"), "safety_block", "category violence"),
+        (WeightsMissing("no folder /x"), "checkpoint", "no folder /x"),
+        (CheckpointError("damaged"), "checkpoint", "damaged"),
+        (StorageError("s3 said no"), "storage", "s3 said no"),
+        (TranscodeError("no space"), "storage", "no space"),
+        (OSError(errno.ENOSPC, "No space left on device", "/data/x"), "storage", "/data/x"),
+        (MemoryError(), "oom", "smaller size"),
+        (RuntimeError("CUDA error: an illegal memory access"), "cuda_error", "CUDA error ended vae_decode"),
+        (ValueError(f"token {PROMPT!r}"), "internal", "ValueError during vae_decode"),
+    ],
+)
+def test_what_a_failure_says(error: Exception, reason: Reason, told: str) -> None:
+    failure = classify(error, doing="vae_decode")
+    assert isinstance(failure, Failure)
+    assert failure.reason == reason
+    assert told in failure.message
+    assert PROMPT not in failure.message
+
+
+@pytest.mark.parametrize(
+    ("stages", "ratio"),
+    [
+        ([], 0.0),
+        ([("a", 0, 100)], 1.0),
+        ([("a", 0, 40), ("b", 50, 100)], 0.9),
+        ([("a", 0, 60), ("b", 40, 100)], 1.0),  # overlapping stages count once
+        ([("a", -50, 20), ("b", 90, 500)], 0.3),  # and only what lies inside
+    ],
+)
+def test_the_attributed_ratio(stages: list[tuple[str, int, int]], ratio: float) -> None:
+    assert outcome.attributed_ratio(stages, 0, 100) == pytest.approx(ratio)
