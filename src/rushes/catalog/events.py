@@ -111,6 +111,8 @@ _LIST: Final = (
     _event("process.exited", Level.ERROR, "process exited", "process", "pid", "exit_code", "restarts"),
     _event("ingest.refused", Level.WARN, "telemetry refused", "signal", "reason"),
     _event("ingest.store.failed", Level.ERROR, "telemetry could not be stored", "signal", "error"),
+    _event("telemetry.undelivered", Level.WARN, "no collector takes telemetry; it is given up and counted", "signal"),
+    _event("telemetry.delivered", Level.INFO, "the collector takes telemetry again", "signal"),
     _event("log.message", Level.INFO, "a line from a library, as it wrote it", "error"),
 )  # fmt: skip
 

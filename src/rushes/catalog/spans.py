@@ -102,7 +102,7 @@ _TREE: Final = (
         ROOT,
         "Queue time",
         ("queue_depth", "jobs that waited when this one left the queue, itself included"),
-        ("priority", "the tier's priority in the queue, 1 first"),
+        ("priority", "the place in the queue: the lowest number is served first"),
     ),
     _span("scheduler.assign", "queue_wait", "From the worker's taking the job to its start on it"),
     _span("worker_setup", ROOT, "The worker makes ready for the job", ("worker_id", "the worker")),

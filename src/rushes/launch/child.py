@@ -54,6 +54,11 @@ class Child:
         self._file: Final = handler
 
     @property
+    def started(self) -> bool:
+        """Whether `start` was ever called."""
+        return self._started > 0
+
+    @property
     def pid(self) -> int:
         """The process id; 0 when it does not run."""
         return self._process.pid if self._process else 0

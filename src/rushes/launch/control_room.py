@@ -92,7 +92,7 @@ async def _serve(settings: Settings, store: Store) -> None:
         _server(Starlette(routes=otlp_routes(receiver)), settings.host, settings.otlp_http_port, token),
     ]
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    grpc_server, _ = await otlp_grpc.serve(receiver, f"{host}:{settings.otlp_grpc_port}", token=token)
+    grpc_server, _ = await otlp_grpc.serve(receiver, f"{host}:{settings.otlp_grpc_port}")
 
     def stop() -> None:
         live.close()  # open streams would keep their server waiting

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final
@@ -25,6 +26,7 @@ _LOG: Final = logs.get_logger("supervisor")
 _POLL_S: Final = 0.1
 _DRAIN_S: Final = 30.0
 _STOP_S: Final = 10.0
+_HEAD_START_S: Final = 4.0
 
 
 class AlreadyRunning(Exception):  # noqa: N818 - says what is the case
@@ -51,6 +53,7 @@ class Supervisor:
             }
         )
         self._held = self._hold(settings.data_dir)
+        self._told: list[str] = []
         logs_dir = settings.data_dir / "logs"
         logs_dir.mkdir(exist_ok=True)
         environment = self._environment()
@@ -83,25 +86,40 @@ class Supervisor:
 
             # Made here, before the processes that share them start.
             development_secret(settings), hash_key(settings), prompt_key(settings)
-        for child in self._children:
-            child.start()
-            _LOG.info("process.started", process=child.name, pid=child.pid)
+        self._start([self._server])
+        begun = time.monotonic()
+        waiting = [child for child in self._children if child is not self._server]
         answered = False
         complete = False
         while not stop.wait(_POLL_S):
             self._keep_running()
-            if not answered and self._answers():
+            # The studio's heavy imports would keep the first page waiting on a small machine.
+            if waiting and (
+                _ok(f"{self._url(settings.port)}/readyz") or time.monotonic() - begun > _HEAD_START_S
+            ):
+                self._start(waiting)
+                waiting = []
+            if not waiting and not answered and self._answers():
                 answered = True
                 self._write_local()
                 self._announce()
-            if answered and not complete and (complete := self._workers_loaded()):
+            if answered and self._metrics() != self._told:  # a worker was started again, elsewhere
                 self._write_local()
-                self._say("ready      the models are loaded")
+            if answered and not complete and (complete := self._workers_loaded()):
+                self._say("ready         the models are loaded")
         self._stop()
         return 0
 
+    @staticmethod
+    def _start(children: list[Child]) -> None:
+        for child in children:
+            child.start()
+            _LOG.info("process.started", process=child.name, pid=child.pid)
+
     def _keep_running(self) -> None:
         for child in self._children:
+            if not child.started:
+                continue
             pid, code = child.pid, child.ended()
             if code is not None:
                 _LOG.error(
@@ -141,6 +159,7 @@ class Supervisor:
 
     def _write_local(self) -> None:
         settings = self._settings
+        self._told = self._metrics()
         key = None
         if settings.studio:
             from rushes.studio.secret_files import development_secret
@@ -153,7 +172,7 @@ class Supervisor:
                 gateway=self._url(settings.gateway_port) if settings.studio else None,
                 otlp_http=self._url(settings.otlp_http_port),
                 otlp_grpc=self._url(settings.otlp_grpc_port),
-                metrics=self._metrics(),
+                metrics=self._told,
                 pid=os.getpid(),
                 api_key=key,
             ),

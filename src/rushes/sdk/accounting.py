@@ -23,9 +23,12 @@ from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import Status
 
+from rushes.sdk import logs
 from rushes.sdk.redaction import redacted_mapping, redacted_text
 
 __all__ = ["Account", "AccountedLogs", "AccountedMetricExporter", "AccountedSpans"]
+
+_LOG: Final = logs.get_logger("telemetry")
 
 
 class Account:
@@ -37,6 +40,7 @@ class Account:
         self._lock = threading.Lock()
         self._queued = 0
         self._dropped = {"queue_full": 0, "export_failed": 0}
+        self._away = False
 
     def enter(self) -> bool:
         """Takes a place in the queue; False, and one counted, when there is none."""
@@ -52,10 +56,19 @@ class Account:
         with self._lock:
             self._queued -= count
 
-    def failed(self, count: int) -> None:
-        """`count` items could not be delivered."""
+    def settle(self, count: int, *, delivered: bool) -> None:
+        """`count` items were delivered or could not be. A change from one to the other is logged, once."""
         with self._lock:
-            self._dropped["export_failed"] += count
+            if not delivered:
+                self._dropped["export_failed"] += count
+            changed = self._away is delivered
+            self._away = not delivered
+        if not changed:
+            return
+        if delivered:
+            _LOG.info("telemetry.delivered", signal=self.signal)
+        else:
+            _LOG.warning("telemetry.undelivered", signal=self.signal)
 
     def dropped(self) -> Iterable[tuple[float, Mapping[str, str]]]:
         """Observations for `rushes_telemetry_dropped_total`."""
@@ -106,8 +119,7 @@ class _AccountedSpanExporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self._account.leave(len(spans))
         result = self._exporter.export(spans)
-        if result is not SpanExportResult.SUCCESS:
-            self._account.failed(len(spans))
+        self._account.settle(len(spans), delivered=result is SpanExportResult.SUCCESS)
         return result
 
     def shutdown(self) -> None:
@@ -151,8 +163,7 @@ class _AccountedLogExporter(LogRecordExporter):
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         self._account.leave(len(batch))
         result = self._exporter.export(batch)
-        if result is not LogRecordExportResult.SUCCESS:
-            self._account.failed(len(batch))
+        self._account.settle(len(batch), delivered=result is LogRecordExportResult.SUCCESS)
         return result
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
@@ -202,8 +213,7 @@ class AccountedMetricExporter(MetricExporter):
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: object
     ) -> MetricExportResult:
         result = self._exporter.export(metrics_data, timeout_millis, **kwargs)
-        if result is not MetricExportResult.SUCCESS:
-            self._account.failed(1)
+        self._account.settle(1, delivered=result is MetricExportResult.SUCCESS)
         return result
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:

@@ -60,7 +60,7 @@ def render(data: MetricsData | None, accept: str = "") -> tuple[str, str]:
         lines.extend(_family(metrics, openmetrics=openmetrics))
     if openmetrics:
         lines.append("# EOF")
-    return "\n".join(lines) + "\n", OPENMETRICS if openmetrics else TEXT
+    return "".join(f"{line}\n" for line in lines), OPENMETRICS if openmetrics else TEXT
 
 
 def _families(data: MetricsData | None) -> list[list[Metric]]:

@@ -6,10 +6,12 @@ on standard error. OpenTelemetry's own `OTEL_*` variables mean what they always 
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Final
@@ -114,6 +116,8 @@ def _configure(
         logs.set_worker(instance)
     if log_level is not None:
         set_sink(Sink(sys.stderr, service=name, level=Level(log_level)))
+    # Its exporters complain at every try; a collector's coming and going is logged once, losses are counted.
+    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
     telemetry = Telemetry()
     base = endpoint.rstrip("/") if endpoint else None
     _set_meters(telemetry, made, base, metrics_interval_s)
@@ -175,20 +179,33 @@ def _set_loggers(telemetry: Telemetry, resource: Resource, base: str | None, del
 
 
 def flush(timeout_s: float = 5.0) -> bool:
-    """Sends what is queued. False if that did not succeed within the time; nothing is raised."""
-    telemetry = _state.get("telemetry")
-    if telemetry is None:
-        return True
-    providers = (telemetry.tracers, telemetry.loggers, telemetry.meters)
-    return all(p.force_flush(int(timeout_s * 1000)) for p in providers if p is not None)
+    """Sends what is queued. False if that did not end within the time; nothing is raised."""
+    return _within(timeout_s, [p.force_flush for p in _providers()])
 
 
-def shutdown() -> None:
-    """Sends what is queued and ends the exporters' threads; the process can't send telemetry afterwards."""
+def shutdown(timeout_s: float = 3.0) -> bool:
+    """Sends what is queued and ends the exporters; the process can't send telemetry afterwards.
+
+    A collector that is away holds the process up for `timeout_s` at the most; False says that it did.
+    """
+    return _within(timeout_s, [p.shutdown for p in _providers()])
+
+
+def _providers() -> list[TracerProvider | LoggerProvider | MeterProvider]:
     telemetry = _state.get("telemetry")
-    for provider in (telemetry.tracers, telemetry.loggers, telemetry.meters) if telemetry else ():
-        if provider is not None:
-            provider.shutdown()
+    made = (telemetry.tracers, telemetry.loggers, telemetry.meters) if telemetry else ()
+    return [provider for provider in made if provider is not None]
+
+
+def _within(timeout_s: float, calls: Sequence[Callable[[], object]]) -> bool:
+    """Makes the calls side by side, since each may wait for the network; True if all ended in time."""
+    threads = [threading.Thread(target=call, name="rushes-flush", daemon=True) for call in calls]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + timeout_s
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
 
 
 def exposition(accept: str = "") -> tuple[str, str]:

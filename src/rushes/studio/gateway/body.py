@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from rushes.studio.gateway.errors import ApiError, bad_value, shown
@@ -20,6 +21,8 @@ BODY_LIMIT: Final = 1 << 20
 # A client that is cut off while it still sends may not see the reply; up to here it may finish first.
 _DISCARD_LIMIT: Final = 16 << 20
 _MAX_FIELDS: Final = 64
+# It warns of every broken form, which is the sender's affair and answered as such.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 _FORMS: Final = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
@@ -81,7 +84,7 @@ async def _form(request: Request, body: bytes) -> Mapping[str, object]:
     fields: dict[str, object] = {}
     try:
         form = await replayed.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=BODY_LIMIT)
-    except (MultiPartException, ValueError, KeyError):
+    except (HTTPException, ValueError, KeyError):  # an HTTPException is what a broken multipart body becomes
         raise ApiError(400, "the body is not a valid form", code="invalid_form") from None
     try:
         for name, value in form.multi_items():

@@ -1,0 +1,38 @@
+"""`python -m benchmarks [name ...]`: runs the benchmarks and prints a table; docs/benchmarks.md keeps results."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from benchmarks import sdk_cost, startup, video
+
+BENCHMARKS: dict[str, Callable[[], list[tuple[str, str]]]] = {
+    "startup": startup.measure,
+    "video": video.measure,
+    "sdk_cost": sdk_cost.measure,
+}
+
+
+def main(names: list[str]) -> int:
+    """Runs the named benchmarks, or all."""
+    unknown = set(names) - BENCHMARKS.keys()
+    if unknown:
+        print(
+            f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}", file=sys.stderr
+        )
+        return 2
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {machine}, `make bench`\n")
+    for name in names or BENCHMARKS:
+        print(f"| {name} | |\n|---|---|")
+        for what, figure in BENCHMARKS[name]():
+            print(f"| {what} | {figure} |")
+        print(flush=True)
+    return 0
+
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,16 @@
+"""One running platform for all end-to-end tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from platform_process import Platform, start, stop
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    running = start(tmp_path_factory.mktemp("platform") / "data")
+    yield running
+    assert stop(running) == [], "processes are left over"
