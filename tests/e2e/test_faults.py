@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,21 +57,77 @@ def test_a_killed_worker_fails_its_job_clearly_and_the_next_one_works(platform: 
     (root,) = (s for s in spans if s["name"] == "video_generation_request")
     assert root["status"]["code"] == 2
     assert "died while generating" in root["status"]["message"]
-
-    def look() -> list[str] | None:
-        logs = httpx.get(f"{platform.local.ui}/api/logs", params={"trace_id": trace_id, "level": "ERROR"})
-        return [json.loads(line)["event"] for line in logs.text.splitlines()] or None
-
-    assert "generation.job.failed" in eventually(look, what="the error's log line")
+    assert "generation.job.failed" in {line["event"] for line in _error_lines(platform, trace_id)}
     assert platform.ended(platform.submit()[0])["status"] == "completed"
 
 
-def test_a_missing_folder_of_weights_and_a_full_queue(tmp_path: Path) -> None:
-    """A gateway without workers whose queue holds one job, and a folder that is not there."""
-    from rushes.studio.models import available
+def _error_lines(platform: Platform, trace_id: str) -> list[dict[str, Any]]:
+    def look() -> list[dict[str, Any]] | None:
+        logs = httpx.get(f"{platform.local.ui}/api/logs", params={"trace_id": trace_id, "level": "ERROR"})
+        return [json.loads(line) for line in logs.text.splitlines()] or None
 
-    with pytest.raises(Exception, match="no-such-weights"):
-        available({"MOCHI1": tmp_path / "no-such-weights"})
+    return eventually(look, what="the error's log line")
+
+
+def _mount(folder: Path, size: str) -> None:
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip(f"a small disk can't be mounted here: {done.stderr.decode().strip()}")
+
+
+def test_a_full_disk_and_weights_that_are_not_there(tmp_path: Path) -> None:
+    """Videos go to a disk of 16 KiB, LTX2's weights to nowhere, OPENSORA's go away after the start."""
+    from rushes.studio.models.small import build
+
+    disk, gone = tmp_path / "disk", tmp_path / "no-such-weights"
+    _mount(disk, "16k")
+    vanishing = build("OPENSORA", tmp_path / "weights")
+    weights = json.dumps({"LTX2": str(gone), "OPENSORA": str(vanishing)})
+    platform = start(tmp_path / "data", RUSHES_STORAGE=str(disk), RUSHES_WEIGHTS=weights)
+    try:
+        video_id, trace_id = platform.submit(model="MOCHI1")
+        error = platform.ended(video_id)["error"]
+        assert error["code"] == "storage_error"
+        assert "No space left" in error["message"] or "full" in error["message"]
+        spans = {s["name"]: s for s in platform.spans(trace_id)}
+        assert spans["video_generation_request"]["status"]["code"] == 2
+        assert spans["upload"]["status"]["code"] == 2
+        assert _error_lines(platform, trace_id)[0]["context"]["reason"] == "storage"
+
+        body = {"prompt": "x", "model": "LTX2"}
+        refused = httpx.post(f"{platform.gateway}/v1/videos", json=body, headers=platform.auth)
+        assert refused.status_code == 503
+        assert str(gone) in refused.json()["error"]["message"]
+
+        shutil.rmtree(vanishing)
+        board = Board(platform.data_dir / "workers")
+        (encoder,) = (w for w in board.workers() if w.worker_id == "encode-0")
+        os.kill(encoder.pid, signal.SIGTERM)  # so that it is started again and has to load the weights
+        eventually(
+            lambda: any(
+                w.worker_id == "encode-0" and w.pid != encoder.pid and w.state == "idle"
+                for w in board.workers()
+            ),
+            what="another encode worker",
+        )
+        video_id, trace_id = platform.submit(model="OPENSORA")
+        error = platform.ended(video_id)["error"]
+        assert error["code"] == "model_unavailable"
+        assert str(vanishing) in error["message"]
+        assert _error_lines(platform, trace_id)[0]["context"]["reason"] == "checkpoint"
+        root = next(s for s in platform.spans(trace_id) if s["name"] == "video_generation_request")
+        assert str(vanishing) in root["status"]["message"]
+    finally:
+        left = stop(platform)
+        subprocess.run(["umount", str(disk)], check=True)
+    assert left == []
+
+
+def test_a_full_queue(tmp_path: Path) -> None:
+    """A gateway without workers whose queue holds one job."""
     env = {
         **os.environ,
         "RUSHES_DATA_DIR": str(tmp_path / "data"),

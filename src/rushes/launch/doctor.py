@@ -113,13 +113,15 @@ def _encoder() -> Finding:
 
 
 def _weights(settings: Settings) -> Iterator[Finding]:
-    from rushes.studio.models import UnknownModel, WeightsMissing, available
+    from rushes.studio.models import UnknownModel, offered
 
-    for name in available({}):
+    try:
+        cards, missing = offered(settings.weights)
+    except UnknownModel as error:
+        yield Finding("weights", "bad", str(error))
+        return
+    for name in cards:
         folder = settings.weights.get(name)
-        try:
-            available({name: folder})
-        except (WeightsMissing, UnknownModel) as error:
-            yield Finding(name, "bad", str(error))
-        else:
-            yield Finding(name, "good", str(folder) if folder else "small checkpoint, random weights")
+        yield Finding(name, "good", str(folder) if folder else "small checkpoint, random weights")
+    for name, reason in missing.items():
+        yield Finding(name, "bad", reason)

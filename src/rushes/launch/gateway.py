@@ -23,7 +23,7 @@ from rushes.studio.board import Board
 from rushes.studio.gateway import create_app
 from rushes.studio.jobs import FileLiveness, Job, JobStore, Reaper, Submitter, open_database, pid_of
 from rushes.studio.keys import KeyStore
-from rushes.studio.models import available
+from rushes.studio.models import offered
 from rushes.studio.observed import observe
 from rushes.studio.secret_files import development_secret, hash_key, prompt_key
 from rushes.studio.storage import Media
@@ -47,7 +47,9 @@ def run(settings: Settings) -> None:
     keys = KeyStore(engine)
     _development_key(keys, development_secret(settings))
     submitter = Submitter(engine)
-    cards = available(settings.weights)
+    cards, missing = offered(settings.weights)
+    for reason in missing.values():
+        _LOG.error("log.message", error=reason)
     media = Media(settings.storage_url)
     observe(store, keys, Board(settings.workers_dir), cards)
     _zero_counters()
@@ -58,6 +60,7 @@ def run(settings: Settings) -> None:
         keys=keys,
         cards=cards,
         media=media,
+        unavailable=missing,
         prices={name: settings.prices.get(name, settings.price) for name in cards},
         on_cancelled=outcome.finish_cancelled,
         max_queue_depth=settings.max_queue_depth,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from starlette.applications import Starlette
@@ -49,6 +50,7 @@ def create_app(
     media: VideoMedia,
     prices: Mapping[str, int],
     on_cancelled: Callable[[Job], None],
+    unavailable: Mapping[str, str] = MappingProxyType({}),
     max_queue_depth: int = 1000,
     hash_key: bytes | None = None,
     limiter: RateLimiter | None = None,
@@ -65,6 +67,7 @@ def create_app(
         media: the stored videos.
         prices: credits a second of video, for each model.
         on_cancelled: told of each job that a caller cancelled, as it is afterwards.
+        unavailable: models that exist and can't be served, with the reason that the caller is told.
         max_queue_depth: how many jobs may wait before new ones are refused.
         hash_key: keys the hashes that stand for prompts in logs.
         limiter: the rate limit's buckets.
@@ -83,6 +86,7 @@ def create_app(
         keys=keys,
         cards=cards,
         prices=prices,
+        unavailable=unavailable,
         limiter=limiter or RateLimiter(),
         max_queue_depth=max_queue_depth,
         hash_key=hash_key,

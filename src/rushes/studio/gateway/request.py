@@ -6,6 +6,7 @@ import math
 import re
 import secrets
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from rushes.studio.gateway.errors import ApiError, bad_value, shown, unknown_model
@@ -52,7 +53,11 @@ class VideoRequest:
 
 
 def parse_request(
-    fields: Mapping[str, object], cards: Mapping[str, ModelCard], *, key_tier: str
+    fields: Mapping[str, object],
+    cards: Mapping[str, ModelCard],
+    *,
+    key_tier: str,
+    unavailable: Mapping[str, str] = MappingProxyType({}),
 ) -> VideoRequest:
     """Checks a submission's fields; what is left out takes the model's default, the seed a random value.
 
@@ -69,7 +74,7 @@ def parse_request(
             raise ApiError(
                 400, message, code="unknown_parameter", param=name[:64].encode("ascii", "replace").decode()
             )
-    card = _card(fields.get("model"), cards)
+    card = _card(fields.get("model"), cards, unavailable)
     prompt = _text(fields, "prompt", card.prompt_limit)
     if not prompt.strip():
         said = "is required" if fields.get("prompt") is None else "is empty"
@@ -101,9 +106,12 @@ def parse_request(
     )
 
 
-def _card(name: object, cards: Mapping[str, ModelCard]) -> ModelCard:
+def _card(name: object, cards: Mapping[str, ModelCard], unavailable: Mapping[str, str]) -> ModelCard:
     if name is not None and not isinstance(name, str):
         raise _wrong_type("model", "a text")
+    if isinstance(name, str) and name in unavailable:
+        message = f"{name} can't be served now: {unavailable[name]}"
+        raise ApiError(503, message, code="model_unavailable", kind="server_error", param="model")
     if name is None or name not in cards:
         raise unknown_model(name, cards)
     return cards[name]

@@ -39,6 +39,7 @@ class Submission:
     keys: KeyStore
     cards: Mapping[str, ModelCard]
     prices: Mapping[str, int]
+    unavailable: Mapping[str, str]
     limiter: RateLimiter
     max_queue_depth: int
     hash_key: bytes | None
@@ -65,7 +66,9 @@ class Submission:
                 with tracing.span("rate_limit.check"):
                     if wait_s := self.limiter.take(key):
                         raise errors.too_many_requests(key.rate_limit_per_minute, wait_s)
-                wanted = parse_request(await read_fields(request), self.cards, key_tier=key.tier)
+                wanted = parse_request(
+                    await read_fields(request), self.cards, key_tier=key.tier, unavailable=self.unavailable
+                )
                 span.set_attribute("tier", wanted.tier)
                 await run_in_threadpool(self._check_depth)
                 job = await self._reserve(key, wanted, root)

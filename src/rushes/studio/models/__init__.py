@@ -21,7 +21,7 @@ from rushes.studio.models.protocol import (
     Part,
     StepEvent,
 )
-from rushes.studio.models.registry import available, backend, locate
+from rushes.studio.models.registry import available, backend, locate, offered
 
 __all__ = [
     "Audio",
@@ -42,4 +42,5 @@ __all__ = [
     "available",
     "backend",
     "locate",
+    "offered",
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rushes.studio.models import small
 from rushes.studio.models.cards import NAMES, SMALL, card_of, checkpoint
-from rushes.studio.models.errors import UnknownModel
+from rushes.studio.models.errors import UnknownModel, WeightsMissing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,6 +49,21 @@ def available(weights: Mapping[str, Path | None]) -> dict[str, ModelCard]:
             pointed.check()
             cards[name] = card_of(pointed)
     return cards
+
+
+def offered(weights: Mapping[str, Path | None]) -> tuple[dict[str, ModelCard], dict[str, str]]:
+    """The cards of the models that can be served, and for each of the others why it can't.
+
+    Raises:
+        UnknownModel: `weights` names a model that does not exist.
+    """
+    cards, missing = {}, {}
+    for name in (*NAMES, *sorted(weights.keys() - set(NAMES))):
+        try:
+            cards[name] = available({name: weights.get(name)})[name]
+        except WeightsMissing as error:
+            missing[name] = str(error)
+    return cards, missing
 
 
 def locate(name: str, weights: Path | None, cache: Path, *, setting: str | None = None) -> Path:
