@@ -64,7 +64,7 @@ def run(settings: Settings) -> None:
                 settings, name, reserve(settings.host, getattr(settings, name), f"--{name.replace('_', '-')}")
             )
         store = ChdbStore(settings.data_dir / "telemetry", retention_s=settings.retention_days * _DAY_S)
-    except (PortTaken, StoreError) as error:
+    except (PortTaken, StoreError, ValueError) as error:
         raise CannotStart(str(error)) from error
     try:
         asyncio.run(_serve(settings, store))
@@ -92,7 +92,7 @@ async def _serve(settings: Settings, store: Store) -> None:
         _server(Starlette(routes=otlp_routes(receiver)), settings.host, settings.otlp_http_port, token),
     ]
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    grpc_server, _ = await otlp_grpc.serve(receiver, f"{host}:{settings.otlp_grpc_port}")
+    grpc_server, _ = await otlp_grpc.serve(receiver, f"{host}:{settings.otlp_grpc_port}", token=token)
 
     def stop() -> None:
         live.close()  # open streams would keep their server waiting

@@ -1,0 +1,92 @@
+"""OTLP over gRPC: the three Export services, over the same receiver as HTTP."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import grpc
+
+from rushes.ingest.limits import UndecodableBody
+from rushes.ingest.receiver import Receiver, Signal
+from rushes.store.interface import StoreError, StoreUnavailable
+
+__all__ = ["serve"]
+
+_SERVICES: Final[dict[Signal, str]] = {
+    "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
+    "metrics": "opentelemetry.proto.collector.metrics.v1.MetricsService",
+    "logs": "opentelemetry.proto.collector.logs.v1.LogsService",
+}
+
+
+async def serve(receiver: Receiver, address: str, *, token: str | None = None) -> tuple[Any, int]:
+    """Start a server on `address` ("127.0.0.1:4317"; port 0 picks a free one).
+
+    With a token, calls need the metadata `authorization: Bearer <token>`.
+
+    Returns:
+        The started `grpc.aio.Server` (stop it with `await server.stop(grace_s)`) and its port.
+
+    Raises:
+        OSError: the address can't be used.
+    """
+    limit = receiver.limits.body_bytes
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", limit),
+            ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival
+        ],
+        maximum_concurrent_rpcs=2 * receiver.limits.pending + 1,
+        interceptors=[] if token is None else [_Token(token)],
+    )
+    for signal, service in _SERVICES.items():
+        # Bytes are handed on as they are: decoding belongs to the receiver's threads.
+        handler = grpc.unary_unary_rpc_method_handler(_export(receiver, signal))
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError(f"can't listen on {address}: {error}") from error
+    await server.start()
+    return server, port
+
+
+class _Token(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
+    """Refuses calls that don't carry the token."""
+
+    def __init__(self, token: str) -> None:
+        self._wanted = f"Bearer {token}".encode()
+
+        async def refuse(_: bytes, context: Any) -> None:
+            await context.abort(
+                grpc.StatusCode.UNAUTHENTICATED,
+                "the metadata authorization must be Bearer with this server's token",
+            )
+
+        self._refusal = grpc.unary_unary_rpc_method_handler(refuse)
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
+        given = dict(details.invocation_metadata).get("authorization", "")
+        shown = given if isinstance(given, bytes) else given.encode()
+        return await continuation(details) if hmac.compare_digest(shown, self._wanted) else self._refusal
+
+
+def _export(receiver: Receiver, signal: Signal) -> Callable[[bytes, Any], Awaitable[bytes]]:
+    async def export(body: bytes, context: Any) -> bytes:
+        try:
+            reply = await receiver.receive(signal, body)
+        except UndecodableBody as error:
+            receiver.stats.fail("undecodable", str(error))
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            raise
+        except StoreUnavailable as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, f"the store can't take it now: {error}")
+            raise
+        except StoreError as error:
+            await context.abort(grpc.StatusCode.INTERNAL, str(error))
+            raise
+        return reply.SerializeToString()
+
+    return export

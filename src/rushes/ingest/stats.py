@@ -1,0 +1,77 @@
+"""What ingest took and what it refused, in plain numbers that the server exposes."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+__all__ = ["IngestStats", "Reason", "Refusals"]
+
+
+class Reason(NamedTuple):
+    """Why something is refused: `code` is what is counted, `text` is what the client is told."""
+
+    code: str
+    text: str
+
+
+@dataclass(slots=True)
+class Refusals:
+    """What one request lost, by reason; `cut` counts attribute values that were shortened or dropped."""
+
+    reasons: Counter[Reason] = field(default_factory=Counter)
+    cut: int = 0
+
+    def refuse(self, reason: Reason, count: int = 1) -> None:
+        if count:
+            self.reasons[reason] += count
+
+    @property
+    def total(self) -> int:
+        """Spans, records or points refused."""
+        return self.reasons.total()
+
+    def message(self, noun: str) -> str:
+        """One sentence a reason, for a partial success."""
+        return "; ".join(f"{count} {noun} refused: {reason.text}" for reason, count in self.reasons.items())
+
+
+class IngestStats:
+    """Counters since the start, safe to read and to write from any thread.
+
+    Attributes:
+        spans, logs, samples: rows accepted, that is: durable.
+        refused: spans, records and points refused, by the reason's code.
+        failed: requests refused whole, by reason (too_large, undecodable, store, overloaded).
+        cut: attribute values shortened or dropped.
+        last_error: the newest reason for refusing a whole request, "" when there was none.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.spans = 0
+        self.logs = 0
+        self.samples = 0
+        self.cut = 0
+        self.refused: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        self.last_error = ""
+
+    def accept(self, *, spans: int = 0, logs: int = 0, samples: int = 0) -> None:
+        with self._lock:
+            self.spans += spans
+            self.logs += logs
+            self.samples += samples
+
+    def refuse(self, refusals: Refusals) -> None:
+        with self._lock:
+            for reason, count in refusals.reasons.items():
+                self.refused[reason.code] += count
+            self.cut += refusals.cut
+
+    def fail(self, reason: str, error: str) -> None:
+        with self._lock:
+            self.failed[reason] += 1
+            self.last_error = error

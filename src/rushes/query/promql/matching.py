@@ -1,0 +1,73 @@
+"""Label matchers as conditions on the store's `series` table."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import promql_parser as parser
+
+from rushes.query.promql.model import NAME, PromQLError, unsupported
+from rushes.store.interface import Param
+
+__all__ = ["condition", "equalities", "matchers_of", "selector"]
+
+_OPERATORS: Final = (  # the parser's enumerations can be compared, but are no keys
+    (parser.MatchOp.Equal, "{left} = {{{value}:String}}"),
+    (parser.MatchOp.NotEqual, "{left} != {{{value}:String}}"),
+    (parser.MatchOp.Re, "match({left}, {{{value}:String}})"),
+    (parser.MatchOp.NotRe, "NOT match({left}, {{{value}:String}})"),
+)
+_PATTERNS: Final = (parser.MatchOp.Re, parser.MatchOp.NotRe)
+
+
+def selector(text: str) -> parser.VectorSelector:
+    """A series selector, such as an API's `match[]` has.
+
+    Raises:
+        PromQLError: it is none.
+    """
+    try:
+        expr = parser.parse(text)
+    except ValueError as error:
+        raise PromQLError("bad_data", f"invalid selector {text!r}: {error}") from error
+    if not isinstance(expr, parser.VectorSelector):
+        raise PromQLError("bad_data", f"{text!r} is not a series selector")
+    return expr
+
+
+def matchers_of(of: parser.VectorSelector) -> list[parser.Matcher]:
+    if of.matchers.or_matchers:
+        raise unsupported('"or" between matchers')
+    found = list(of.matchers.matchers)
+    if of.name is not None:
+        found.append(parser.Matcher(parser.MatchOp.Equal, NAME, of.name))
+    return found
+
+
+def condition(of: parser.VectorSelector, prefix: str = "m") -> tuple[str, dict[str, Param]]:
+    """SQL on the columns `metric` and `labels`, and its parameters; a label that is absent is empty."""
+    parts: list[str] = []
+    params: dict[str, Param] = {}
+    for number, matcher in enumerate(matchers_of(of)):
+        value = f"{prefix}v{number}"
+        left = "metric"
+        if matcher.name != NAME:
+            left = f"labels[{{{prefix}n{number}:String}}]"
+            params[f"{prefix}n{number}"] = matcher.name
+        params[value] = f"^(?s:{matcher.value})$" if matcher.op in _PATTERNS else matcher.value
+        parts += [sql.format(left=left, value=value) for op, sql in _OPERATORS if op == matcher.op]
+    return " AND ".join(parts), params
+
+
+def equalities(of: parser.VectorSelector) -> dict[str, str]:
+    """The labels that a selector demands to be exactly something, as `absent` reports them."""
+    found: dict[str, str] = {}
+    ambiguous: set[str] = set()
+    for matcher in matchers_of(of):
+        if matcher.name == NAME:
+            continue
+        if matcher.op == parser.MatchOp.Equal and matcher.name not in found:
+            found[matcher.name] = matcher.value
+        else:
+            ambiguous.add(matcher.name)
+    return {name: value for name, value in found.items() if name not in ambiguous and value}

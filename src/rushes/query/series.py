@@ -1,0 +1,168 @@
+"""Which series there are: names, labels, their values, what a metric means, and exemplars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import promql_parser as parser
+
+from rushes.query.promql.matching import condition, selector
+from rushes.query.promql.model import NAME, Labels, PromQLError, key_of
+from rushes.store.interface import Param, Row, Store, StoreError, StoreQueryError
+
+__all__ = ["Exemplar", "ExemplarSeries", "MetricHelp", "SeriesIndex"]
+
+_MAX: Final = 100_000
+# A live series is written again at least this often; see the ingest's KnownSeries.
+_REWRITTEN_S: Final = 7200
+
+
+@dataclass(frozen=True, slots=True)
+class MetricHelp:
+    """What a metric is: its Prometheus type, its help text, its unit."""
+
+    type: str
+    help: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """One example measurement; `labels` have its trace_id and span_id, `ts_ms` is its time."""
+
+    labels: Labels
+    value: float
+    ts_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExemplarSeries:
+    """A series and its exemplars by time."""
+
+    labels: Labels
+    exemplars: list[Exemplar]
+
+
+class SeriesIndex:
+    """Reads what is known of series. All methods block; times are seconds since the epoch.
+
+    Selectors are PromQL's, such as `up{job="x"}`; several are alternatives. All methods raise PromQLError
+    for one that can't be understood.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def series(self, match: list[str], start_s: float | None = None, limit: int = _MAX) -> list[Labels]:
+        """The labels of every matching series that had samples since then, `__name__` included."""
+        where, params = _where(match, start_s)
+        rows = self._rows(
+            f"SELECT metric, any(labels) AS of_series FROM series WHERE {where} "
+            "GROUP BY metric, series_id LIMIT {limit:UInt32}",
+            params | {"limit": min(limit, _MAX)},
+        )
+        return sorted(({NAME: row["metric"], **row["of_series"]} for row in rows), key=key_of)
+
+    def labels(self, match: list[str] | None = None, start_s: float | None = None) -> list[str]:
+        """The names of all labels."""
+        where, params = _where(match or [], start_s)
+        rows = self._rows(
+            f"SELECT DISTINCT arrayJoin(mapKeys(labels)) AS name FROM series WHERE {where}", params
+        )
+        found = {row["name"] for row in rows}
+        if found or self._rows(f"SELECT 1 AS one FROM series WHERE {where} LIMIT 1", params):
+            found.add(NAME)
+        return sorted(found)
+
+    def label_values(
+        self,
+        name: str,
+        match: list[str] | None = None,
+        start_s: float | None = None,
+    ) -> list[str]:
+        """All values of a label; of `__name__`: the names of all metrics."""
+        where, params = _where(match or [], start_s)
+        if name == NAME:
+            rows = self._rows(f"SELECT DISTINCT metric AS value FROM series WHERE {where}", params)
+        else:
+            rows = self._rows(
+                "SELECT DISTINCT labels[{label:String}] AS value FROM series "
+                f"WHERE {where} AND mapContains(labels, {{label:String}})",
+                params | {"label": name},
+            )
+        return sorted(row["value"] for row in rows)
+
+    def metadata(self, metric: str | None = None, limit: int = _MAX) -> dict[str, MetricHelp]:
+        """What each metric, or this one, means, as its instrument said last."""
+        rows = self._rows(
+            "SELECT metric, argMax(type, last_seen) AS kind, argMax(help, last_seen) AS about, "
+            "argMax(unit, last_seen) AS in_unit FROM metrics "
+            f"WHERE {'metric = {metric:String}' if metric is not None else '1'} "
+            "GROUP BY metric ORDER BY metric LIMIT {limit:UInt32}",
+            {"limit": min(limit, _MAX), "metric": metric or ""},
+        )
+        return {row["metric"]: MetricHelp(row["kind"], row["about"], row["in_unit"]) for row in rows}
+
+    def exemplars(self, expr: str, start_s: float, end_s: float) -> list[ExemplarSeries]:
+        """Exemplars of every series that a selector or any PromQL expression mentions."""
+        found: dict[Any, ExemplarSeries] = {}
+        for of in _selectors(expr):
+            where, params = condition(of)
+            rows = self._rows(
+                f"""
+                WITH matched AS (SELECT metric, series_id, any(labels) AS of_series FROM series
+                  WHERE {where} GROUP BY metric, series_id)
+                SELECT metric, of_series, toUnixTimestamp64Milli(ts) AS ts_ms, value, trace_id, span_id,
+                  exemplars.labels AS more
+                FROM exemplars INNER JOIN matched USING (metric, series_id)
+                WHERE ts >= fromUnixTimestamp64Milli({{start:Int64}})
+                  AND ts <= fromUnixTimestamp64Milli({{end:Int64}})
+                ORDER BY ts_ms LIMIT 1 BY series_id, ts_ms, trace_id LIMIT {_MAX}""",
+                params | {"start": round(start_s * 1000), "end": round(end_s * 1000)},
+            )
+            for row in rows:
+                labels = {NAME: row["metric"], **row["of_series"]}
+                series = found.setdefault(key_of(labels), ExemplarSeries(labels, []))
+                ids = {"trace_id": row["trace_id"], "span_id": row["span_id"]}
+                of_exemplar = {name: value for name, value in ids.items() if value} | row["more"]
+                series.exemplars.append(Exemplar(of_exemplar, row["value"], row["ts_ms"]))
+        return [found[key] for key in sorted(found)]
+
+    def _rows(self, sql: str, params: dict[str, Param]) -> list[Row]:
+        try:
+            return self._store.rows(sql, params)
+        except StoreQueryError as error:
+            raise PromQLError("bad_data", f"a matcher can't be evaluated: {error}") from error
+        except StoreError as error:
+            raise PromQLError("execution", str(error)) from error
+
+
+def _where(match: list[str], start_s: float | None) -> tuple[str, dict[str, Param]]:
+    alternatives: list[str] = []
+    params: dict[str, Param] = {}
+    for number, text in enumerate(match):
+        where, bound = condition(selector(text), f"s{number}")
+        alternatives.append(f"({where})")
+        params |= bound
+    parts = [f"({' OR '.join(alternatives)})"] if alternatives else ["1"]
+    if start_s is not None:
+        parts.append("last_seen >= toDateTime({since:Int64})")
+        params["since"] = max(0, int(start_s) - _REWRITTEN_S)
+    return " AND ".join(parts), params
+
+
+def _selectors(expr: str) -> list[parser.VectorSelector]:
+    try:
+        parsed = parser.parse(expr)
+    except ValueError as error:
+        raise PromQLError("bad_data", f"invalid parameter 'query': {error}") from error
+    found: list[parser.VectorSelector] = []
+
+    def visit(node: Any) -> bool:
+        if isinstance(node, parser.VectorSelector):
+            found.append(node)
+        return True
+
+    parser.walk(parsed, visit)
+    return found
