@@ -30,7 +30,11 @@ class FetchBrowserLibraries(BuildHookInterface[Any]):
         target = root / VENDOR
         lock = (root / "package-lock.json").read_text()
         stamp = target / ".package-lock.json"
-        if not (stamp.exists() and stamp.read_text() == lock and all((target / f).exists() for f in FILES.values())):
+        if not (
+            stamp.exists()
+            and stamp.read_text() == lock
+            and all((target / f).exists() for f in FILES.values())
+        ):
             self._fetch(root, target)
             stamp.write_text(lock)
 

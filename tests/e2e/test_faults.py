@@ -172,9 +172,22 @@ def test_a_second_up_on_the_same_folder_is_refused(platform: Platform) -> None:
 
 
 def test_the_control_room_alone(tmp_path: Path) -> None:
-    alone = start(tmp_path / "data", "--no-studio")
+    """Behind a token, as it has to be when other machines can reach it."""
+    alone = start(tmp_path / "data", "--no-studio", RUSHES_TOKEN="s3cret")
     try:
         assert alone.local.gateway is None
+        shown = {"Authorization": "Bearer s3cret"}
+        for url in (f"{alone.local.ui}/", f"{alone.local.ui}/api/traces", f"{alone.local.ui}/metrics"):
+            assert httpx.get(url).status_code == 401
+            assert httpx.get(url, headers={"Authorization": "Bearer wrong"}).status_code == 401
+            assert httpx.get(url, headers=shown).status_code == 200
+            assert httpx.get(url, auth=("anybody", "s3cret")).status_code == 200
+        assert httpx.post(f"{alone.local.otlp_http}/v1/traces").status_code == 401
+        logged = eventually(
+            lambda: httpx.get(f"{alone.local.ui}/api/logs", headers=shown).text,
+            what="the supervisor's own log lines",
+        )
+        assert "process.started" in logged
         assert httpx.get(f"{alone.local.ui}/readyz").json()["ready"] is True
         assert httpx.get(f"{alone.local.ui}/healthz").status_code == 200
         done = alone.rushes("generate", "a red ball")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final
+from urllib.parse import quote
 
 import httpx
 
@@ -79,6 +80,7 @@ class Supervisor:
         """Runs until SIGTERM or SIGINT; returns the exit code."""
         settings = self._settings
         stop = stop_on_signals()
+        os.environ.update({k: v for k, v in self._environment().items() if k.startswith("OTEL_")})
         configure(instance="supervisor", endpoint=f"{self._url(settings.otlp_http_port)}", log_level=None)
         local.remove(settings.local_file)
         if settings.studio:
@@ -220,7 +222,9 @@ class Supervisor:
         }
         environment = {f"RUSHES_{name.upper()}": str(value) for name, value in values.items()}
         if settings.token:
-            environment["RUSHES_TOKEN"] = settings.token.get_secret_value()
+            token = settings.token.get_secret_value()
+            environment["RUSHES_TOKEN"] = token
+            environment["OTEL_EXPORTER_OTLP_HEADERS"] = f"authorization=Bearer%20{quote(token)}"
         for name in ("weights", "prices"):
             environment[f"RUSHES_{name.upper()}"] = json.dumps(settings.model_dump(mode="json")[name])
         environment.setdefault("RUSHES_OTLP_ENDPOINT", self._url(settings.otlp_http_port))
