@@ -79,6 +79,11 @@ def test_generate_ends_with_a_video_and_its_trace(platform: Platform, tmp_path: 
     assert instances == {"gateway", "encode-0", "generate-0"}
 
 
+def test_a_foreign_host_name_is_refused(platform: Platform) -> None:
+    reply = httpx.get(f"{platform.local.ui}/api/traces", headers={"Host": "rebound.example:8400"})
+    assert reply.status_code == 400
+
+
 @pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
 def test_the_official_client_works_unchanged(platform: Platform, tmp_path: Path) -> None:
     client = openai.OpenAI(base_url=f"{platform.gateway}/v1", api_key=platform.local.api_key)

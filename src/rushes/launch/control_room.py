@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -112,10 +113,14 @@ async def _serve(settings: Settings, store: Store) -> None:
 
 
 def _server(app: ASGIApp, host: str, port: int, token: str | None) -> _Server:
-    gated = TokenGate(app, token) if token else app
+    if token:
+        app = TokenGate(app, token)
+    elif ":" not in host:
+        # A page of the web whose name is made to resolve to 127.0.0.1 must not read what is here.
+        app = TrustedHostMiddleware(app, allowed_hosts=["127.0.0.1", "localhost", host], www_redirect=False)
     return _Server(
         uvicorn.Config(
-            gated,
+            app,
             host=host,
             port=port,
             log_config=None,

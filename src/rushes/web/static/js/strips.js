@@ -1,0 +1,19 @@
+// The strips of a trace (waterfall, steps, log, drawer) over one model.
+import { Drawer } from "./drawer.js";
+import { LogElement } from "./log.js";
+import { TraceModel } from "./model.js";
+import { StepsElement } from "./steps.js";
+import { WaterfallElement } from "./waterfall.js";
+
+/** @param {any} data what the page brought: {trace, logs} @returns {TraceModel} */
+export function beginStrips(data) {
+  const model = new TraceModel();
+  model.merge({ ...data.trace, logs: data.logs });
+  /** @type {WaterfallElement} */ (document.querySelector("rushes-waterfall")).begin(model);
+  /** @type {StepsElement} */ (document.querySelector("rushes-steps")).begin(model);
+  /** @type {LogElement} */ (document.querySelector("rushes-log")).begin(model);
+  new Drawer(model);
+  const linked = /^#span=([0-9a-f]{16})$/.exec(location.hash);
+  if (linked) model.select(linked[1]);
+  return model;
+}

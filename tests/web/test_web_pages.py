@@ -1,0 +1,224 @@
+"""Pages: what they show of what is stored, and what they answer when it is not there."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from web.fakes import Room
+from web.rows import MS, HostileText, add_fleet, add_video, fill_room
+
+PAGES = ("/", "/videos", "/traces")
+
+
+def page_data(html: str, block: str = "page-data") -> Any:
+    found = re.search(rf'<script type="application/json" id="{block}">(.*?)</script>', html, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+@pytest.mark.parametrize(
+    "path", [*PAGES, "/videos/nothing", "/static/js/main.js", "/healthz", "/api/v1/query"]
+)
+def test_every_answer_forbids_foreign_and_inline_code(client: TestClient, path: str) -> None:
+    headers = client.get(path).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_no_page_has_inline_code_or_styles_or_names_another_host(
+    room: Room, client: TestClient, path: str
+) -> None:
+    fill_room(room)
+    html = client.get(path).text
+    assert not re.search(r"\son\w+\s*=|\sstyle\s*=|<style|javascript:", html)
+    assert not re.search(r'(?:src|href|action)="(?:https?:)?//', html)
+    for script in re.findall(r"<script[^>]*>", html):
+        assert "src=" in script or 'type="application/json"' in script
+
+
+def test_an_empty_list_shows_the_command_that_fills_it(client: TestClient) -> None:
+    html = client.get("/videos").text
+    assert 'rushes generate "a red ball rolls down a green hill" --model MOCHI1' in html.replace("&#34;", '"')
+
+
+def test_the_list_says_how_each_video_stands(room: Room, client: TestClient) -> None:
+    done = add_video(room, "a", room.now_ns - 60_000 * MS)
+    running = add_video(room, "b", room.now_ns - 30_000 * MS, model="LTX2", steps=40, done=14)
+    html = client.get("/videos").text
+    assert html.index(running.request_id) < html.index(done.request_id), "newest first"
+    assert ">Generating</span>" in html
+    assert "14/40" in html
+    assert 'value="14"' in html
+    assert f'href="/videos/{done.request_id}"' in html
+
+
+def test_the_list_is_filtered_by_its_url(room: Room, client: TestClient) -> None:
+    done = add_video(room, "a", room.now_ns - 60_000 * MS)
+    running = add_video(room, "b", room.now_ns - 30_000 * MS, model="LTX2", done=14)
+    html = client.get("/videos", params={"status": "generating", "model": "LTX2"}).text
+    assert running.request_id in html
+    assert done.request_id not in html
+    assert "No video fits" in client.get("/videos?model=VEO3").text
+
+
+def test_a_full_list_links_to_older_videos(room: Room, client: TestClient) -> None:
+    rows = [add_video(room, f"n{n}", room.now_ns - n * 60_000 * MS, steps=1) for n in range(101)]
+    html = client.get("/videos").text
+    assert rows[100].request_id not in html
+    older = re.search(r'href="(/videos[^"]*before=\d+)"', html)
+    assert older
+    second = client.get(older[1].replace("&amp;", "&")).text
+    assert rows[100].request_id in second
+    assert rows[99].request_id not in second
+    assert 'data-live-from=""' in second, "old pages don't change"
+
+
+@pytest.mark.parametrize("query", ["status=dancing", "model=%3Cb%3E"])
+def test_a_filter_that_means_nothing_is_refused_in_words(client: TestClient, query: str) -> None:
+    answer = client.get(f"/videos?{query}")
+    assert answer.status_code == 400
+    assert "<b>" not in answer.text
+
+
+def test_a_videos_page_tells_its_story(room: Room, client: TestClient) -> None:
+    row = add_video(room, "a", room.now_ns - 60_000 * MS)
+    answer = client.get(f"/videos/{row.request_id}")
+    assert answer.status_code == 200
+    assert f'src="/media/{row.media}"' in answer.text
+    assert "Completed in 46.8 s" in answer.text
+    assert "98.7 %" in answer.text
+    data = page_data(answer.text)
+    assert [s["name"] for s in data["trace"]["spans"]][:2] == ["video_generation_request", "gateway"]
+    assert data["logs"][0]["event"] == "generation.job.accepted"
+    assert max(data["video"]["stages"], key=lambda s: s["ns"])["name"] == "DiT inference"
+
+
+def test_a_failed_video_says_what_happened_where_and_what_to_do(room: Room, client: TestClient) -> None:
+    row = add_video(room, "a", room.now_ns - 60_000 * MS, error="CUDA out of memory on pod-1")
+    html = client.get(f"/videos/{row.request_id}").text
+    assert "The GPU ran out of memory. Ask for fewer seconds" in html
+    assert "in step_30" in html
+    assert "CUDA out of memory on pod-1" in html
+    assert "<video" not in html
+
+
+@pytest.mark.parametrize("path", ["/videos/video_000", "/traces/" + "0" * 32, "/traces/xyz", "/nowhere"])
+def test_what_is_not_there_is_a_clear_404(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert "Not found" in answer.text
+    assert 'href="/videos"' in answer.text
+
+
+@pytest.mark.parametrize("path", ["/api/v9/x", "/live/videos/none", "/media/none"])
+def test_scripts_get_errors_as_json(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert answer.json()["error"]
+
+
+def test_hostile_ids_never_reach_the_page_as_markup(client: TestClient) -> None:
+    answer = client.get("/videos/<script>alert(1)<script>")
+    assert answer.status_code == 404
+    assert "<script>alert" not in answer.text
+
+
+def test_hostile_attributes_stay_data(room: Room, client: TestClient) -> None:
+    row = add_video(room, "a", room.now_ns, steps=2, attributes={"note": HostileText, HostileText: "x"})
+    for path in (f"/videos/{row.request_id}", f"/traces/{row.trace_id}"):
+        html = client.get(path).text
+        assert "<script>window" not in html
+        assert "<img" not in html
+        steps = [s for s in page_data(html)["trace"]["spans"] if s["name"] == "step_1"]
+        assert steps[0]["attrs"]["note"] == HostileText
+
+
+def test_a_trace_without_the_studio_has_its_page(room: Room, client: TestClient) -> None:
+    row = add_video(room, "a", room.now_ns)
+    room.videos.rows = {}
+    html = client.get(f"/traces/{row.trace_id}").text
+    assert "video_generation_request" in html
+    assert f'href="/videos/{row.request_id}"' in html
+    assert row.trace_id in client.get("/traces").text
+
+
+def test_the_list_of_traces_passes_its_filters_on(room: Room, client: TestClient) -> None:
+    add_video(room, "a", room.now_ns)
+    failed = add_video(room, "b", room.now_ns, error="oom")
+    html = client.get("/traces?service=s&name=step_1&min_duration_ms=250&status=error").text
+    assert failed.trace_id in html
+    assert room.traces.asked[-1] == {"service": "s", "name": "step_1", "min": 250, "status": "error"}
+    assert client.get("/traces?min_duration_ms=-1").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [("AB" * 16, "/traces/" + "ab" * 16), ("video_1234", "/videos/video_1234")],
+)
+def test_any_id_is_found(client: TestClient, text: str, path: str) -> None:
+    answer = client.get("/find", params={"q": text}, follow_redirects=False)
+    assert answer.status_code == 303
+    assert answer.headers["location"] == path
+
+
+@pytest.mark.parametrize("text", ["", "//evil.example", "a b", "../x"])
+def test_what_is_no_id_goes_nowhere(client: TestClient, text: str) -> None:
+    assert client.get("/find", params={"q": text}, follow_redirects=False).status_code == 404
+
+
+def test_operations_evaluates_its_panels_over_the_urls_range(room: Room, client: TestClient) -> None:
+    add_fleet(room.promql)
+    data = page_data(client.get("/?range=6h").text, "operations-data")
+    assert data["end"] - data["start"] == 6 * 3600
+    assert data["live"]
+    assert data["data"]["success-rate"]["value"] == pytest.approx(99.2, abs=1)
+    assert any("[21600s]" in expr for expr in room.promql.asked)
+    fixed = page_data(client.get("/?from=1789990000&to=1789993600").text, "operations-data")
+    assert (fixed["start"], fixed["end"], fixed["live"]) == (1789990000, 1789993600, False)
+
+
+@pytest.mark.parametrize(
+    "query", ["range=9y", "from=1&to=0", "to=5", "from=x", "from=1790000000000&to=1790000003600"]
+)
+def test_a_range_that_cannot_be_read_is_refused_in_words(client: TestClient, query: str) -> None:
+    for path in ("/", "/live/operations"):
+        answer = client.get(f"{path}?{query}")
+        assert answer.status_code == 400
+        assert "range" in answer.text or "write" in answer.text
+
+
+def test_one_broken_panel_leaves_the_others(room: Room, client: TestClient) -> None:
+    add_fleet(room.promql)
+    room.promql.broken = "queue_wait"
+    data = page_data(client.get("/").text, "operations-data")["data"]
+    assert "failed" in data["wait-standard"]["error"]
+    assert data["active-jobs"]["value"] > 0
+
+
+def test_health_is_the_process_and_readiness_the_store(room: Room, client: TestClient) -> None:
+    assert client.get("/readyz").json() == {"ready": True, "spans": 7}
+    room.healthy = False
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert "disk" not in answer.text
+    assert client.get("/healthz").json() == {"status": "ok"}
+
+
+def test_a_fault_is_a_page_with_its_headers_and_without_its_cause(room: Room, client: TestClient) -> None:
+    def broken(*_: object, **__: object) -> Any:
+        raise OSError("secret path")
+
+    room.videos.list = broken  # type: ignore[method-assign] # a store that fails
+    answer = client.get("/videos")
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert "script-src 'self'" in answer.headers["content-security-policy"]

@@ -1,0 +1,76 @@
+"""A video's story: its stages add up and its failure is told in plain words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rushes.web.story import failure, stages, video_fields
+from web.fakes import Room
+from web.rows import MS, add_video, span
+
+NONE = "\N{EN DASH}"
+
+
+def test_stages_and_the_rest_make_the_whole(room: Room) -> None:
+    row = add_video(room, "a", room.now_ns, steps=10)
+    shares, total, rest = stages(row, room.traces.get(row.trace_id), room.now_ns)
+    assert total == row.duration_ns
+    assert sum(s["ns"] for s in shares) + rest == total
+    assert [s["name"] for s in shares][:3] == ["Gateway", "Wait for encoding", "Prompt processing"]
+
+
+def test_overlapping_stages_do_not_count_twice(room: Room) -> None:
+    row = replace(add_video(room, "a", 0, steps=1), duration_ns=100)
+    t = row.trace_id
+    spans = [span(t, "queue_wait", 0, 60), span(t, "queue_wait", 30, 40), span(t, "vae_decode", 50, 30)]
+    shares, _, rest = stages(row, spans, 0)
+    assert {s["name"]: s["ns"] for s in shares} == {"Queue wait": 70, "VAE decode": 30}
+    assert rest == 20
+
+
+def test_a_running_video_counts_the_steps_it_has_done(room: Room) -> None:
+    row = add_video(room, "a", room.now_ns - 9000 * MS, done=4, step_ms=500)
+    shares, total, rest = stages(row, room.traces.get(row.trace_id), room.now_ns)
+    inference = next(s for s in shares if s["name"] == "DiT inference")
+    assert inference["ns"] > 1900 * MS
+    assert total == 9000 * MS
+    assert rest >= 0
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("storage", "could not be stored"),
+        ("prompt refused by the safety checks", "prompt refused"),
+        ("", "without saying why"),
+    ],
+)
+def test_failures_in_words(room: Room, error: str, words: str) -> None:
+    row = replace(add_video(room, "a", room.now_ns, steps=3), error=error, status="failed")
+    told = failure(row, [])
+    assert words in told["words"]
+    assert told["where"] == ""
+
+
+def test_the_failure_is_placed_at_the_innermost_failed_span(room: Room) -> None:
+    row = add_video(room, "a", room.now_ns, steps=10, error="oom")
+    told = failure(row, room.traces.get(row.trace_id))
+    assert told["where"] == "step_6"
+    assert "out of memory" in told["words"]
+    assert "2.10 GiB" in told["detail"]
+
+
+def test_a_row_says_only_what_is_known(room: Room) -> None:
+    row = replace(
+        add_video(room, "a", room.now_ns - 5000 * MS, done=1),
+        step=None,
+        total_steps=None,
+        resolution="",
+        seconds=None,
+        model="",
+    )
+    fields = video_fields(row, room.now_ns)
+    assert (fields["steps"], fields["shape"], fields["model"]) == ("", NONE, NONE)
+    assert fields["took"] == "5 s"
