@@ -30,7 +30,7 @@ def test_a_collector_that_is_away_disturbs_nobody_and_is_counted() -> None:
         for _ in range(3):
             with tracing.span("gateway"):
                 pass
-        rushes.shutdown()
+        assert rushes.shutdown(timeout_s=60)
         from rushes.sdk.providers import _state
         print({(l["signal"], l["reason"]): n for a in _state["telemetry"].accounts for n, l in a.dropped()})
     """)
