@@ -1,0 +1,62 @@
+"""What the workers are doing, as the gateway reports it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rushes.settings import SettingsError, load
+from rushes.studio.board import Board, WorkerInfo
+from rushes.studio.jobs import WorkerLock
+from rushes.studio.secret_files import development_secret, prompt_key
+
+
+def _counts(board: Board) -> dict[str, float]:
+    return {labels["status"]: value for value, labels in board.count()}
+
+
+def test_a_worker_is_what_it_says_while_it_lives(tmp_path: Path) -> None:
+    board = Board(tmp_path)
+    with WorkerLock(tmp_path, "generate-0", "generate") as lock:
+        info = WorkerInfo("generate-0", "generate", lock.executor_id, os.getpid(), "idle", "http://x/metrics")
+        board.publish(info)
+        assert board.workers() == [info]
+        board.publish(replace(info, state="generating"))
+        assert _counts(board) == {"loading": 0, "idle": 0, "generating": 1, "draining": 0, "offline": 0}
+        status = {labels["status"]: value for value, labels in board.status()}
+        assert (status["generating"], status["idle"], status["healthy"]) == (1, 0, 1)
+    # The lock is gone, as after a kill -9: whatever it wrote last, it is offline.
+    assert _counts(board)["offline"] == 1
+    assert {labels["status"]: v for v, labels in board.status()}["healthy"] == 0
+    board.withdraw("generate-0")
+    assert board.workers() == []
+
+
+def test_a_loading_worker_is_known_by_its_process(tmp_path: Path) -> None:
+    board = Board(tmp_path)
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    board.publish(WorkerInfo("encode-0", "encode", "", process.pid, "loading", ""))
+    assert _counts(board)["loading"] == 1
+    process.kill()
+    process.wait()
+    assert _counts(board)["offline"] == 1
+
+
+def test_half_a_file_is_no_worker(tmp_path: Path) -> None:
+    (tmp_path / "generate-0.json").write_text('{"worker_id": ')
+    assert Board(tmp_path).workers() == []
+
+
+def test_keys_are_made_once_and_are_their_users_alone(tmp_path: Path) -> None:
+    settings = load(config_dir=tmp_path / "config", data_dir=tmp_path / "data")
+    assert prompt_key(settings) == prompt_key(settings)
+    assert development_secret(settings).startswith("rk_")
+    assert {oct(p.stat().st_mode & 0o777) for p in (tmp_path / "config").iterdir()} == {"0o600"}
+    (tmp_path / "config" / "prompt.key").write_text("short")
+    with pytest.raises(SettingsError, match=r"prompt\.key does not hold a prompt key"):
+        prompt_key(settings)
