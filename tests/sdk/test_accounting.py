@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
@@ -20,9 +21,12 @@ class _Collector(SpanExporter):
         self.open = threading.Event()
         self.taken: list[ReadableSpan] = []
         self.works = True
+        self.raises = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self.open.wait()
+        if self.raises:
+            raise ConnectionError("no route")
         if not self.works:
             return SpanExportResult.FAILURE
         self.taken.extend(spans)
@@ -51,9 +55,10 @@ def test_a_full_queue_drops_and_counts() -> None:
     assert dropped >= 5
 
 
-def test_what_could_not_be_delivered_is_counted() -> None:
+@pytest.mark.parametrize("how", ["works", "raises"])
+def test_what_could_not_be_delivered_is_counted(how: str) -> None:
     collector, account = _Collector(), Account("spans", 100)
-    collector.works = False
+    setattr(collector, how, how == "raises")
     collector.open.set()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(AccountedSpans(collector, account, delay_ms=3_600_000))

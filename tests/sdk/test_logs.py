@@ -82,6 +82,28 @@ def test_what_must_not_be_told_is_not(recorded: Recorded, written: io.StringIO) 
     assert "…stuv" in everything
 
 
+def test_an_exception_as_a_field_is_redacted(recorded: Recorded, written: io.StringIO) -> None:
+    with shield(Prompt("a canary sings")):
+        logs.get_logger("x").error("gateway.request.failed", error=ValueError("on 'a canary sings'"))
+    assert "canary" not in written.getvalue()
+
+
+def test_a_librarys_exception_comes_with_its_cause(recorded: Recorded, written: io.StringIO) -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        logs.bridge_stdlib()
+        try:
+            _ = 1 / 0
+        except ZeroDivisionError:
+            logging.getLogger("uvicorn.error").exception("the handler failed")
+    finally:
+        root.handlers[:], root.level = handlers, level
+    told = json.loads(written.getvalue())["context"]["error"]
+    assert told.startswith("the handler failed: ZeroDivisionError: division by zero (")
+    assert "test_logs.py" in told
+
+
 def test_library_lines_come_in_our_format_and_redacted(recorded: Recorded, written: io.StringIO) -> None:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level

@@ -58,3 +58,28 @@ def test_the_sdk_alone_is_light() -> None:
         print(sorted(heavy & {name.split(".")[0] for name in sys.modules}))
     """)
     assert out.strip() == "[]"
+
+
+def test_opentelemetrys_variables_mean_what_they_always_mean() -> None:
+    out = _run("""
+        import os
+        os.environ |= {
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:1/elsewhere",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "7",
+            "OTEL_RESOURCE_ATTRIBUTES": "service.name=mine,deployment.environment=test",
+            "OTEL_BSP_MAX_QUEUE_SIZE": "77",
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "DELTA",
+        }
+        import rushes
+        telemetry = rushes.configure(log_level=None)
+        print(telemetry.tracers.resource.attributes["service.name"], [(a.signal, a.limit) for a in telemetry.accounts])
+        from rushes.sdk.providers import _exporter_options
+        print(_exporter_options("traces", None), _exporter_options("metrics", None))
+        print(_exporter_options("traces", "http://127.0.0.1:4318/"))
+    """)
+    first, second, third = out.splitlines()
+    assert first == "mine [('spans', 77)]"  # traces alone have an endpoint, so they alone are exported
+    assert "timeout" not in second
+    assert "endpoint" not in second
+    assert second.endswith(" None")
+    assert "http://127.0.0.1:4318/v1/traces" in third

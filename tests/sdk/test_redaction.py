@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +25,29 @@ def test_it_is_found_at_any_depth() -> None:
     assert "a red ball" not in repr(shown)
     assert shown["n"] == 3
     assert shown["raw"] == "content of 6 bytes"
+
+
+def test_a_prompt_inside_another_leaves_nothing_of_the_longer() -> None:
+    with shield(Prompt("red ball"), Prompt("red ball with secret sauce")):
+        assert "secret sauce" not in redacted_text("failed on 'red ball with secret sauce'")
+
+
+def test_words_that_only_sound_like_credentials_are_left_alone() -> None:
+    for text in (
+        "Basic configuration missing; a bearer certificate",
+        "the token is short",
+        "a signature style",
+    ):
+        assert redacted_text(text) == text
+
+
+def test_a_named_tuple_is_redacted_too() -> None:
+    class Pair(NamedTuple):
+        prompt: str
+        n: int
+
+    with shield(Prompt("a red ball")):
+        assert "a red ball" not in repr(redact(Pair("a red ball", 1)))
 
 
 def test_shields_nest_and_end() -> None:

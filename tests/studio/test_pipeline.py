@@ -259,6 +259,34 @@ def test_storage_that_can_not_be_written_fails_the_job(studio: Studio, tmp_path:
     assert (job.state, job.failure_reason, job.error_code) == (JobState.FAILED, "storage", "storage_error")
 
 
+def test_an_encoder_that_quotes_the_prompt_in_its_error_is_not_quoted(
+    studio: Studio, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    from rushes.sdk.accounting import Account, AccountedSpans
+
+    sent = InMemorySpanExporter()
+    gate = AccountedSpans(sent, Account("spans", 100), delay_ms=3_600_000)
+    assert recorded.telemetry.tracers is not None
+    recorded.telemetry.tracers.add_span_processor(gate)
+    backend = studio.tools.shelf.get("MOCHI1")
+    monkeypatch.setattr(backend, "encode", lambda text, _negative: int(f"no token for {text!r}"))
+    job_id = studio.submit("MOCHI1")
+    assert not studio.encode(job_id)
+    gate.force_flush()
+    gate.shutdown()
+    assert (
+        studio.job(job_id).error_message
+        == "ValueError during prompt_processing; submit the video again, or see the trace"
+    )
+    spans = sent.get_finished_spans()
+    assert {"text_encoder.t5xxl", "prompt_processing", "video_generation_request"} <= {s.name for s in spans}
+    assert any(e.name == "exception" for s in spans for e in s.events)
+    assert "canary" not in "".join(s.to_json() for s in spans)
+    assert "canary" not in repr(recorded.logs.get_finished_logs())
+
+
 def test_the_prompt_is_nowhere_in_telemetry(studio: Studio, recorded: Recorded) -> None:
     job_id = studio.submit("LTX2")
     studio.encode(job_id)

@@ -1,7 +1,7 @@
 """The specification's table "What NOT to log", as types that cannot be rendered in clear.
 
-Whoever holds a prompt or a key holds it in one of these: `str()`, `repr()`, f-strings, JSON and log records all
-give the safe form, so a slip in a log call shows a hash and not the text. `.reveal()` is the only way to the
+Whoever holds a prompt or a key holds it in one of these: `str()`, `repr()`, f-strings and log records all give
+the safe form, so a slip in a log call shows a hash and not the text. `.reveal()` is the only way to the
 value, and easy to search for.
 """
 

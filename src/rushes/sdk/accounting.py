@@ -12,13 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter, LogRecordExportResult
-from opentelemetry.sdk.metrics.export import (
-    MetricExporter,
-    MetricExportResult,
-    MetricsData,
-)
+from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import Status
@@ -118,7 +115,10 @@ class _AccountedSpanExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self._account.leave(len(spans))
-        result = self._exporter.export(spans)
+        try:
+            result = self._exporter.export(spans)
+        except Exception:  # noqa: BLE001 - whatever it was, these are lost
+            result = SpanExportResult.FAILURE
         self._account.settle(len(spans), delivered=result is SpanExportResult.SUCCESS)
         return result
 
@@ -162,7 +162,10 @@ class _AccountedLogExporter(LogRecordExporter):
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         self._account.leave(len(batch))
-        result = self._exporter.export(batch)
+        try:
+            result = self._exporter.export(batch)
+        except Exception:  # noqa: BLE001 - likewise
+            result = LogRecordExportResult.FAILURE
         self._account.settle(len(batch), delivered=result is LogRecordExportResult.SUCCESS)
         return result
 
@@ -201,23 +204,17 @@ class AccountedLogs(LogRecordProcessor):
         return self._batch.force_flush(timeout_millis)
 
 
-class AccountedMetricExporter(MetricExporter):
+class AccountedMetricExporter(OTLPMetricExporter):
     """Counts pushes that failed. Sums are cumulative, so the next push that succeeds makes up for them."""
 
-    def __init__(self, exporter: MetricExporter, account: Account) -> None:
-        super().__init__()
-        self._exporter = exporter
-        self._account = account
+    account: Account
 
     def export(
-        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: object
+        self, metrics_data: MetricsData, timeout_millis: float | None = 10_000, **kwargs: object
     ) -> MetricExportResult:
-        result = self._exporter.export(metrics_data, timeout_millis, **kwargs)
-        self._account.settle(1, delivered=result is MetricExportResult.SUCCESS)
+        try:
+            result = super().export(metrics_data, timeout_millis, **kwargs)
+        except Exception:  # noqa: BLE001 - likewise
+            result = MetricExportResult.FAILURE
+        self.account.settle(1, delivered=result is MetricExportResult.SUCCESS)
         return result
-
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        return self._exporter.force_flush(timeout_millis)
-
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: object) -> None:
-        self._exporter.shutdown(timeout_millis, **kwargs)

@@ -28,7 +28,7 @@ class Line:
     worker_id: str
     event: str
     request_id: str
-    context: Mapping[str, object]
+    context: Mapping[str, str | bool | int | float]
     trace_id: str
     span_id: str
     message: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from typing import Final
 
 from opentelemetry import _logs as otel_logs
@@ -17,7 +18,7 @@ from opentelemetry._logs import SeverityNumber
 from rushes.catalog import EVENTS, Level
 from rushes.sdk.log_format import Line, sink
 from rushes.sdk.policy import reject
-from rushes.sdk.redaction import redact, redacted_mapping, redacted_text
+from rushes.sdk.redaction import redact, redacted_text
 
 __all__ = ["Logger", "bridge_stdlib", "get_logger", "set_worker"]
 
@@ -72,7 +73,7 @@ class Logger:
         for name in sorted(fields.keys() - names):
             reject(event, f"log field {name} is not declared")
             del fields[name]
-        context = {k: _plain(v) for k, v in redacted_mapping(fields).items() if v is not None}
+        context = {k: _plain(v) for k, v in fields.items() if v is not None}
         span = otel.get_current_span().get_span_context()
         line = Line(
             time_ns=time.time_ns(),
@@ -92,12 +93,15 @@ class Logger:
 
 
 def _plain(value: object) -> str | bool | int | float:
-    return value if isinstance(value, (str, bool, int, float)) else str(redact(value))
+    """A field as it may be told: numbers as they are, anything else as its redacted text."""
+    if isinstance(value, (bool, int, float)):
+        return value
+    return redacted_text(value if isinstance(value, str) else str(redact(value)))
 
 
 def _send(line: Line) -> None:
     attributes: dict[str, str | bool | int | float] = {
-        **{k: v for k, v in line.context.items() if isinstance(v, (str, bool, int, float))},
+        **line.context,
         "event": line.event,
         "component": line.component,
     }
@@ -129,8 +133,18 @@ class _Bridge(logging.Handler):
         level = Level.ERROR if record.levelno >= logging.ERROR else Level.WARN
         # Logger._write alone takes a level; the bridge is part of the same module's machinery.
         Logger(record.name)._write(  # noqa: SLF001
-            level, "log.message", "", {"error": redacted_text(record.getMessage())}
+            level, "log.message", "", {"error": record.getMessage() + _cause(record)}
         )
+
+
+def _cause(record: logging.LogRecord) -> str:
+    """The exception behind a line: its type, its text, and where it was raised."""
+    if not record.exc_info or record.exc_info[1] is None:
+        return ""
+    error = record.exc_info[1]
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f": {type(error).__name__}: {error}{where}"
 
 
 def bridge_stdlib(level: int = logging.WARNING) -> None:

@@ -14,14 +14,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry import _logs as otel_logs
 from opentelemetry import metrics as otel_metrics
 from opentelemetry import trace as otel_trace
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
@@ -70,10 +69,11 @@ def configure(
     """Sets up this process's telemetry, once; a second call returns what the first one made.
 
     Args:
-        service: `service.name`; default OTEL_SERVICE_NAME, else "video-generation".
+        service: `service.name`; default what OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES say, else
+            "video-generation".
         instance: `service.instance.id`, and the `worker_id` of log lines.
-        endpoint: base URL of an OTLP/HTTP collector; default OTEL_EXPORTER_OTLP_ENDPOINT. Without either nothing
-            is pushed and the process has `/metrics` and log lines only.
+        endpoint: base URL of an OTLP/HTTP collector; default what the OTEL_EXPORTER_OTLP_* variables say. Without
+            either nothing is pushed and the process has `/metrics` and log lines only.
         resource: more resource attributes.
         log_level: level from which lines go to standard error; None for none.
         metrics_interval_s: seconds between pushes of metrics.
@@ -84,7 +84,7 @@ def configure(
             _state["telemetry"] = _configure(
                 service=service,
                 instance=instance,
-                endpoint=endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"),
+                endpoint=endpoint,
                 resource=resource or {},
                 log_level=log_level,
                 metrics_interval_s=metrics_interval_s,
@@ -103,11 +103,11 @@ def _configure(
     metrics_interval_s: float,
     delay_ms: float,
 ) -> Telemetry:
-    name = service or os.environ.get("OTEL_SERVICE_NAME") or "video-generation"
+    named = _given("OTEL_SERVICE_NAME") or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     made = Resource.create(
         {
-            "service.name": name,
             "service.version": version("rushes"),
+            **({"service.name": service or "video-generation"} if service or not named else {}),
             **({"service.instance.id": instance} if instance else {}),
             **resource,
         }
@@ -115,14 +115,13 @@ def _configure(
     if instance:
         logs.set_worker(instance)
     if log_level is not None:
-        set_sink(Sink(sys.stderr, service=name, level=Level(log_level)))
+        set_sink(Sink(sys.stderr, service=str(made.attributes["service.name"]), level=Level(log_level)))
     # Its exporters complain at every try; a collector's coming and going is logged once, losses are counted.
     logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
     telemetry = Telemetry()
-    base = endpoint.rstrip("/") if endpoint else None
-    _set_meters(telemetry, made, base, metrics_interval_s)
-    _set_tracers(telemetry, made, base, delay_ms)
-    _set_loggers(telemetry, made, base, delay_ms)
+    _set_meters(telemetry, made, _exporter_options("metrics", endpoint), metrics_interval_s)
+    _set_tracers(telemetry, made, _exporter_options("traces", endpoint), delay_ms)
+    _set_loggers(telemetry, made, _exporter_options("logs", endpoint), delay_ms)
     for account in telemetry.accounts:
         instruments.rushes_telemetry_dropped_total.observe(account.dropped)
         if account.limit:
@@ -133,48 +132,86 @@ def _configure(
     return telemetry
 
 
+def _given(*names: str) -> bool:
+    return any(os.environ.get(name) for name in names)
+
+
+def _exporter_options(signal: str, endpoint: str | None) -> dict[str, Any] | None:
+    """What a signal's exporter is told; None when nothing says where to export to.
+
+    What OpenTelemetry's variables say is left to the exporter, which reads them; an `endpoint` of the caller's
+    own outranks them.
+    """
+    upper = signal.upper()
+    if endpoint is None and not _given("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{upper}_ENDPOINT"):
+        return None
+    options: dict[str, Any] = {}
+    if endpoint is not None:
+        options["endpoint"] = f"{endpoint.rstrip('/')}/v1/{signal}"
+    if not _given("OTEL_EXPORTER_OTLP_TIMEOUT", f"OTEL_EXPORTER_OTLP_{upper}_TIMEOUT"):
+        options["timeout"] = _TIMEOUT_S
+    if not _given("OTEL_EXPORTER_OTLP_COMPRESSION", f"OTEL_EXPORTER_OTLP_{upper}_COMPRESSION"):
+        options["compression"] = Compression.Gzip
+    return options
+
+
 def _account(telemetry: Telemetry, signal: str, limit: int) -> Account:
     account = Account(signal, limit)
     telemetry.accounts.append(account)
     return account
 
 
-def _set_meters(telemetry: Telemetry, resource: Resource, base: str | None, interval_s: float) -> None:
+def _number(name: str, otherwise: float) -> float:
+    """A number from an OTEL_* variable, or the default where it is absent or no number."""
+    try:
+        return float(os.environ[name])
+    except (KeyError, ValueError):
+        return otherwise
+
+
+def _set_meters(
+    telemetry: Telemetry, resource: Resource, options: dict[str, Any] | None, interval_s: float
+) -> None:
     if isinstance(otel_metrics.get_meter_provider(), MeterProvider):
         return  # the user's own; it decides where metrics go
     telemetry.pull = InMemoryMetricReader()
     readers: list[MetricReader] = [telemetry.pull]
-    if base:
-        exporter = OTLPMetricExporter(f"{base}/v1/metrics", timeout=_TIMEOUT_S, compression=Compression.Gzip)
-        readers.append(
-            PeriodicExportingMetricReader(
-                AccountedMetricExporter(exporter, _account(telemetry, "metrics", 0)),
-                export_interval_millis=interval_s * 1000,
-            )
-        )
+    if options is not None:
+        exporter = AccountedMetricExporter(**options)
+        exporter.account = _account(telemetry, "metrics", 0)
+        interval = _number("OTEL_METRIC_EXPORT_INTERVAL", interval_s * 1000)
+        readers.append(PeriodicExportingMetricReader(exporter, export_interval_millis=interval))
     telemetry.meters = MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
     otel_metrics.set_meter_provider(telemetry.meters)
 
 
-def _set_tracers(telemetry: Telemetry, resource: Resource, base: str | None, delay_ms: float) -> None:
+def _set_tracers(
+    telemetry: Telemetry, resource: Resource, options: dict[str, Any] | None, delay_ms: float
+) -> None:
     if isinstance(otel_trace.get_tracer_provider(), TracerProvider):
         return
     telemetry.tracers = TracerProvider(resource=resource, id_generator=ChosenIds(), shutdown_on_exit=False)
-    if base:
-        exporter = OTLPSpanExporter(f"{base}/v1/traces", timeout=_TIMEOUT_S, compression=Compression.Gzip)
-        account = _account(telemetry, "spans", _QUEUE)
-        telemetry.tracers.add_span_processor(AccountedSpans(exporter, account, delay_ms=delay_ms))
+    if options is not None:
+        account = _account(telemetry, "spans", int(_number("OTEL_BSP_MAX_QUEUE_SIZE", _QUEUE)))
+        delay = _number("OTEL_BSP_SCHEDULE_DELAY", delay_ms)
+        telemetry.tracers.add_span_processor(
+            AccountedSpans(OTLPSpanExporter(**options), account, delay_ms=delay)
+        )
     otel_trace.set_tracer_provider(telemetry.tracers)
 
 
-def _set_loggers(telemetry: Telemetry, resource: Resource, base: str | None, delay_ms: float) -> None:
+def _set_loggers(
+    telemetry: Telemetry, resource: Resource, options: dict[str, Any] | None, delay_ms: float
+) -> None:
     if isinstance(otel_logs.get_logger_provider(), LoggerProvider):
         return
     telemetry.loggers = LoggerProvider(resource=resource, shutdown_on_exit=False)
-    if base:
-        exporter = OTLPLogExporter(f"{base}/v1/logs", timeout=_TIMEOUT_S, compression=Compression.Gzip)
-        account = _account(telemetry, "logs", _QUEUE)
-        telemetry.loggers.add_log_record_processor(AccountedLogs(exporter, account, delay_ms=delay_ms))
+    if options is not None:
+        account = _account(telemetry, "logs", int(_number("OTEL_BLRP_MAX_QUEUE_SIZE", _QUEUE)))
+        delay = _number("OTEL_BLRP_SCHEDULE_DELAY", delay_ms)
+        telemetry.loggers.add_log_record_processor(
+            AccountedLogs(OTLPLogExporter(**options), account, delay_ms=delay)
+        )
     otel_logs.set_logger_provider(telemetry.loggers)
 
 

@@ -22,7 +22,9 @@ T = TypeVar("T")
 
 _SHAPES: Final = (
     (re.compile(r"\b(rk|sk|pk)([_-][A-Za-z0-9_-]{12,})"), lambda m: f"{m[1]}_…{m[2][-4:]}"),
-    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"), lambda m: f"{m[1]} …"),
+    (re.compile(r"(?i)(authorization\W{1,4}(?:bearer|basic)\s+)\S+"), lambda m: f"{m[1]}…"),
+    # Without the header's name a token is told from a word by a digit in it.
+    (re.compile(r"(?i)\b(bearer|basic)\s+(?=\S*\d)[A-Za-z0-9._~+/=-]{12,}"), lambda m: f"{m[1]} …"),
     (
         re.compile(r"(?i)\b(x-amz-signature|signature|sig|token|api[_-]?key|password)=[^\s&\"']+"),
         lambda m: f"{m[1]}=…",
@@ -53,7 +55,8 @@ def shield(*values: Sensitive[str]) -> Iterator[None]:
 
 def redacted_text(text: str) -> str:
     """The text without anything shielded or shaped like a credential. Returns the same object if it is clean."""
-    for value, safe in tuple(_shielded):
+    # The longest first: replacing a part of another value would leave the rest of it.
+    for value, safe in sorted(_shielded, key=lambda entry: -len(entry[0])):
         if value in text:
             text = text.replace(value, safe)
         elif (quoted := repr(value)[1:-1]) in text:  # as an exception's repr would quote it
@@ -73,7 +76,7 @@ def redact(value: T) -> T | Any:
     if isinstance(value, Mapping):
         return redacted_mapping(value)
     if isinstance(value, (list, tuple)):
-        return type(value)(redact(item) for item in value)
+        return [redact(item) for item in value]
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"content of {len(value)} bytes"
     return value

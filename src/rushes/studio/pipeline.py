@@ -59,8 +59,9 @@ def encode(job_id: str, tools: Tools) -> bool:
             tracing.record("rushes.encode_wait", accepted, begun)
             tools.store.append_stage(job_id, "rushes.encode_wait", accepted, begun)
         _ENCODE_LOG.info("generation.encode.started", request_id=job_id, model=job.model, tier=job.tier)
-        render = Render(job=job, tools=tools, checkpoint=_unless_ended(job_id, tools), started_ns=begun)
-        ready = _run(ENCODE, render, begun)
+        render = Render(job=job, tools=tools, raise_if_ended=_unless_ended(job_id, tools), started_ns=begun)
+        with render.shields:
+            ready = _run(ENCODE, render, begun)
         if ready:
             _ENCODE_LOG.info(
                 "generation.job.waiting",
@@ -80,7 +81,7 @@ def generate(job_id: str, tools: Tools) -> None:
             return  # ended meanwhile, by whoever ended it
         begun = time.time_ns()
         _record_wait(job, tools, begun)
-        render = Render(job=job, tools=tools, checkpoint=_unless_ended(job_id, tools), started_ns=begun)
+        render = Render(job=job, tools=tools, raise_if_ended=_unless_ended(job_id, tools), started_ns=begun)
         try:
             done = _run(GENERATE, render, begun)
         finally:
@@ -135,7 +136,7 @@ def _run(stages: Iterable[Stage], render: Render, begun_ns: int) -> bool:
         if not stage.applies(render):
             continue
         try:
-            render.checkpoint()
+            render.raise_if_ended()
             with tracing.span(stage.span, start_ns=reached) as span:
                 stage.run(render, span)
         except Cancelled:

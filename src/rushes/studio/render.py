@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +41,14 @@ class Render:
 
     Attributes:
         frames: uint8, (frames, height, width, 3).
-        finished: called between stages; raises Cancelled when the job was ended by somebody else.
+        raise_if_ended: raises Cancelled when the job was ended by somebody else; called between stages and steps.
+        shields: redactions that stay until the last span of the work is closed: an exception that quotes the
+            prompt is recorded by every span that it leaves.
     """
 
     job: Job
     tools: Tools
-    checkpoint: Callable[[], None]
+    raise_if_ended: Callable[[], None]
     backend: Backend | None = None
     latents: Latents | None = None
     frames: npt.NDArray[np.uint8] | None = None
@@ -54,6 +57,7 @@ class Render:
     media: str | None = None
     size_bytes: int | None = None
     started_ns: int = 0
+    shields: ExitStack = field(default_factory=ExitStack)
 
     @property
     def folder(self) -> Path:

@@ -7,6 +7,7 @@ from typing import Final
 from opentelemetry.trace import Span
 
 from rushes.sdk import instruments, logs, tracing
+from rushes.studio.failure import Cancelled
 from rushes.studio.models.protocol import Encoded, StepEvent
 from rushes.studio.render import Render
 
@@ -53,8 +54,8 @@ class _Watcher:
                 total_steps=event.total,
                 step_duration_ms=round(milliseconds, 3),
             )
-        self._render.tools.store.set_progress(job.id, event.index)
-        self._render.checkpoint()
+        if not self._render.tools.store.set_progress(job.id, event.index):
+            raise Cancelled(job.id)
 
     def close(self) -> None:
         if self._loop is not None:

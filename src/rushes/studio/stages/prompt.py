@@ -22,14 +22,14 @@ def run(render: Render, span: Span) -> None:
     texts = render.tools.store.prompt(render.job.id)
     span.set_attribute("prompt_length", len(texts.text))
     # While the prompt is in this process in clear, nothing that leaves it may quote it.
-    with shield(Prompt(texts.text), Prompt(texts.negative)):
-        _check(render, texts.text)
-        render.checkpoint()
-        backend = render.tools.shelf.get(render.job.model)
-        with tracing.span(f"text_encoder.{backend.card.text_encoder_role}", {"model": render.job.model}):
-            encoded = backend.encode(texts.text, texts.negative)
-        render.folder.mkdir(parents=True, exist_ok=True)
-        encoded.save(render.encoded_path)
+    render.shields.enter_context(shield(Prompt(texts.text), Prompt(texts.negative)))
+    _check(render, texts.text)
+    render.raise_if_ended()
+    backend = render.tools.shelf.get(render.job.model)
+    with tracing.span(f"text_encoder.{backend.card.text_encoder_role}", {"model": render.job.model}):
+        encoded = backend.encode(texts.text, texts.negative)
+    render.folder.mkdir(parents=True, exist_ok=True)
+    encoded.save(render.encoded_path)
 
 
 def _check(render: Render, text: str) -> None:
