@@ -27,7 +27,9 @@ class SettingsError(ValueError):
 class Settings(BaseSettings):
     """All settings of `rushes up` and of the processes that it starts."""
 
-    model_config = SettingsConfigDict(env_prefix="RUSHES_", toml_file=_TOML, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="RUSHES_", env_nested_delimiter="__", toml_file=_TOML, extra="ignore"
+    )
 
     data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("rushes")))
     config_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_config_dir("rushes")))
@@ -74,6 +76,16 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
+    @field_validator("token")
+    @classmethod
+    def _no_empty_token(cls, value: SecretStr | None) -> SecretStr | None:
+        """An empty RUSHES_TOKEN is none: it must not pass for a token, nor open what one would guard."""
+        return (
+            SecretStr(value.get_secret_value().strip())
+            if value and value.get_secret_value().strip()
+            else None
+        )
+
     @field_validator("weights")
     @classmethod
     def _upper(cls, value: dict[str, Path | None]) -> dict[str, Path | None]:
@@ -115,7 +127,7 @@ class Settings(BaseSettings):
 
     @property
     def scratch_dir(self) -> Path:
-        """What passes between the workers of a job; emptied at its end."""
+        """What passes between the workers of a job; removed at its end, however it ended."""
         return self.data_dir / "scratch"
 
     @property

@@ -171,6 +171,31 @@ def test_a_second_up_on_the_same_folder_is_refused(platform: Platform) -> None:
     assert "another `rushes up` runs on" in done.stderr
 
 
+def test_the_server_by_itself_says_where_it_is(tmp_path: Path) -> None:
+    from rushes.launch import local
+
+    env = {
+        **os.environ,
+        "RUSHES_DATA_DIR": str(tmp_path / "data"),
+        "RUSHES_CONFIG_DIR": str(tmp_path / "config"),
+    }
+    ports = ("--port", "0", "--otlp-http-port", "0", "--otlp-grpc-port", "0")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rushes", "server", *ports], env=env, stderr=subprocess.PIPE, text=True
+    )
+    path = tmp_path / "data" / "local.json"
+    try:
+        eventually(path.exists, what="local.json")
+        told = local.read(path)
+        assert told.pid == process.pid
+        assert httpx.get(f"{told.ui}/readyz").json()["ready"] is True
+    finally:
+        process.terminate()
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 0, said
+    assert not path.exists()
+
+
 def test_the_control_room_alone(tmp_path: Path) -> None:
     """Behind a token, as it has to be when other machines can reach it."""
     alone = start(tmp_path / "data", "--no-studio", RUSHES_TOKEN="s3cret")

@@ -39,6 +39,19 @@ def test_an_address_that_others_can_reach_needs_a_token() -> None:
     assert load(host="::1").host == "::1"
 
 
+@pytest.mark.parametrize("token", ["", "  "])
+def test_an_empty_token_is_none(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUSHES_TOKEN", token)
+    assert load().token is None
+    with pytest.raises(SettingsError, match="no token is set"):
+        load(host="0.0.0.0")
+
+
+def test_the_setting_that_an_error_names_exists(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RUSHES_WEIGHTS__MOCHI1", str(tmp_path))
+    assert load().weights == {"MOCHI1": tmp_path}
+
+
 def test_the_token_is_in_no_error_and_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUSHES_TOKEN", "s3cret-canary")
     assert "canary" not in repr(load())

@@ -13,6 +13,7 @@ import pytest
 from rushes.settings import SettingsError, load
 from rushes.studio.board import Board, WorkerInfo
 from rushes.studio.jobs import WorkerLock
+from rushes.studio.scratch import sweep
 from rushes.studio.secret_files import development_secret, prompt_key
 
 
@@ -45,6 +46,22 @@ def test_a_loading_worker_is_known_by_its_process(tmp_path: Path) -> None:
     process.kill()
     process.wait()
     assert _counts(board)["offline"] == 1
+
+
+def test_the_scratch_folders_of_ended_and_unknown_jobs_are_swept(tmp_path: Path) -> None:
+    class Store:
+        """Knows which job is still under way."""
+
+        def get(self, job_id: str) -> object:
+            ended = {"video_running": False, "video_ended": True}.get(job_id)
+            return None if ended is None else type("Job", (), {"terminal": ended})()
+
+    for name in ("video_running", "video_ended", "video_unknown"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "encoded.safetensors").write_bytes(b"x")
+    assert sorted(sweep(tmp_path, Store())) == ["video_ended", "video_unknown"]  # type: ignore[arg-type]
+    assert [p.name for p in tmp_path.iterdir()] == ["video_running"]
+    assert sweep(tmp_path / "nowhere", Store()) == []  # type: ignore[arg-type]
 
 
 def test_half_a_file_is_no_worker(tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ _FIELDS: Final = {
     "exit_code": "exit code of a process",
     "process": "name of a process",
     "restarts": "how often it was restarted",
+    "pipeline": "the class of a diffusers pipeline",
+    "module": "a component's name and class",
 }
 
 
@@ -104,7 +106,7 @@ _LIST: Final = (
     _event("gateway.request.refused", Level.WARN, "request refused", "status", "code", "key_id", "key_last4"),
     _event("gateway.request.failed", Level.ERROR, "request failed inside the gateway", "error"),
     _event("worker.started", Level.INFO, "worker started", "worker_role", "pid"),
-    _event("worker.status.changed", Level.INFO, "worker changed state", "status"),
+    _event("worker.status.changed", Level.DEBUG, "worker changed state", "status"),
     _event("worker.lost", Level.ERROR, "worker lost", "pid", "worker_role", "error"),
     _event("worker.stopped", Level.INFO, "worker stopped", "worker_role", "pid"),
     _event("process.started", Level.INFO, "process started", "process", "pid", "address"),
@@ -113,6 +115,12 @@ _LIST: Final = (
     _event("ingest.store.failed", Level.ERROR, "telemetry could not be stored", "signal", "error"),
     _event("telemetry.undelivered", Level.WARN, "no collector takes telemetry; it is given up and counted", "signal"),
     _event("telemetry.delivered", Level.INFO, "the collector takes telemetry again", "signal"),
+    _event(
+        "instrument.unrecognised",
+        Level.WARN,
+        "the module map does not know this part of a pipeline; its steps are timed whole",
+        "model", "pipeline", "module",
+    ),
     _event("log.message", Level.INFO, "a line from a library, as it wrote it", "error"),
 )  # fmt: skip
 

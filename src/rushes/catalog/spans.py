@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from rushes.catalog.labels import STEP_TYPES
 from rushes.catalog.model import Attribute, Span, Status
 
 __all__ = ["ROOT", "SPANS", "STAGES", "declared_span"]
@@ -18,6 +19,15 @@ ROOT: Final = "video_generation_request"
 
 _MODEL: Final = Attribute("model", "the model, as the request named it")
 _STEPS: Final = Attribute("steps", "denoising steps asked for")
+_CLOCK: Final = Attribute("rushes.clock", "whose clock timed it: host or gpu")
+_MEMORY: Final = (
+    ("rushes.memory.allocated_bytes", "bytes that torch had allocated on the device at the stage's end"),
+    ("rushes.memory.peak_bytes", "most bytes allocated during the stage, where it set the process' peak"),
+)
+_SUM: Final = (
+    ("rushes.aggregated", "true: the span is a sum over modules; its length counts, not its place"),
+    ("rushes.executed", "modules that ran"),
+)
 _RESOLUTION: Final = Attribute("resolution", "width x height in pixels")
 
 
@@ -83,15 +93,38 @@ _TREE: Final = (
         "Text encoding + safety",
         ("prompt_length", "characters of the prompt"),
         ("safety_score", "score of the prompt classifier, where one ran"),
+        *_MEMORY,
     ),
     _span("text_encoder.t5xxl", "prompt_processing", "The prompt through the model's T5 encoder", _MODEL),
-    _span("text_encoder.clip", "prompt_processing", "The prompt through the model's CLIP encoder", _MODEL),
+    _span(
+        "text_encoder.clip",
+        "prompt_processing",
+        "The prompt through the model's CLIP encoder",
+        _MODEL,
+        status=Status.PENDING,
+    ),
     _span(
         "text_encoder.gemma3",
         "prompt_processing",
         "The prompt through the model's Gemma 3 encoder",
         _MODEL,
         specified=False,
+    ),
+    *(
+        _span(
+            f"text_encoder.{role}",
+            "prompt_processing",
+            f"The prompt through the model's {what}",
+            _MODEL,
+            status=Status.PENDING,
+            specified=False,
+        )
+        for role, what in (
+            ("umt5", "UMT5 encoder"),
+            ("llama", "Llama encoder"),
+            ("qwen2_5_vl", "Qwen2.5-VL encoder"),
+            ("other", "encoder of another kind"),
+        )
     ),
     _span("safety.pregen", "prompt_processing", "Checks of the prompt before anything is generated"),
     _span("blocklist.check", "safety.pregen", "Forbidden terms in normalised views of the prompt"),
@@ -126,7 +159,10 @@ _TREE: Final = (
         _MODEL,
         _STEPS,
         _RESOLUTION,
-        ("rushes.clock", "whose clock timed the steps: host or gpu"),
+        _CLOCK,
+        ("rushes.first_call", "true for the first call of a pipeline, which pays for warming up"),
+        ("rushes.cache_hit_ratio", "share of the modules a cache watches that it answered for, 0 to 1"),
+        *_MEMORY,
     ),
     _span("noise.initialize", "dit_inference", "Initial latents"),
     _span("denoising_loop", "dit_inference", "All denoising steps"),
@@ -137,14 +173,33 @@ _TREE: Final = (
         ("step_duration_ms", "the step's time in milliseconds"),
         ("gpu_util", "GPU utilisation in percent during the step, where a GPU is"),
         ("step", "the step's number, from 1"),
+        _CLOCK,
+        ("rushes.first_step", "true for a loop's first step, which pays for warming up"),
+        ("rushes.passes", "passes through the network: guidance may take several"),
+        ("rushes.pass_names", "what the pipeline calls them: cond, uncond"),
+        ("rushes.pass_ms", "milliseconds of each pass, where there are several"),
+        ("rushes.granularity", "block or model where compiled code can't be divided further"),
+        *((f"rushes.ns.{kind}", f"nanoseconds of the step: {kind}") for kind in STEP_TYPES),
+        *((f"rushes.executed.{kind}", f"modules that ran: {kind}") for kind in STEP_TYPES),
+        *((f"rushes.skipped.{kind}", f"modules that a cache answered for: {kind}") for kind in STEP_TYPES),
+        ("rushes.ns.block", "nanoseconds of the step in compiled blocks"),
+        ("rushes.executed.block", "compiled blocks that ran"),
     ),
     *(
-        _span(kind, "step_N", f"Time of the step's {what}", status=Status.PENDING)
+        _span(kind, "step_N", f"Time of the step's {what}", *_SUM, status=Status.PENDING)
         for kind, what in (
             ("spatial_attn", "spatial attention"),
             ("temporal_attn", "temporal attention"),
             ("cross_attn", "cross-attention to the text"),
             ("ffn", "feed-forward layers"),
+        )
+    ),
+    *(
+        _span(kind, "step_N", f"Time of the step's {what}", *_SUM, status=Status.PENDING, specified=False)
+        for kind, what in (
+            ("joint_attn", "attention over space and time, or with the text, in one"),
+            ("audio", "modules that denoise the sound"),
+            ("other", "rest: embeddings, norms, guidance, the scheduler"),
         )
     ),
     _span("checkpoint.save", "step_N", "The denoiser's state is written", status=Status.PENDING),
@@ -154,14 +209,21 @@ _TREE: Final = (
         "Latent to video",
         ("decode_time_ms", "time of the decode in milliseconds"),
         ("output_frames", "frames that came out"),
+        _CLOCK,
+        ("rushes.decoder_calls", "calls of the inner decoder: one a tile or a chunk of frames"),
+        *_MEMORY,
     ),
-    _span("temporal_upsample", "vae_decode", "The decoder's temporal upsampling", status=Status.PENDING),
-    _span("spatial_upsample", "vae_decode", "The decoder's spatial upsampling", status=Status.PENDING),
+    _span(
+        "temporal_upsample", "vae_decode", "The decoder's temporal upsampling", *_SUM, status=Status.PENDING
+    ),
+    _span("spatial_upsample", "vae_decode", "The decoder's spatial upsampling", *_SUM, status=Status.PENDING),
     _span(
         "audio_generation",
         ROOT,
         "Audio latents to sound; only for models with audio",
         ("sample_rate", "samples a second"),
+        _CLOCK,
+        *_MEMORY,
     ),
     _span(
         "safety_postgen",

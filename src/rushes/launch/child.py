@@ -25,6 +25,13 @@ _SETTLED_S: Final = 20.0
 _LONGEST_PAUSE_S: Final = 10.0
 
 
+class _LogFile(RotatingFileHandler):
+    """A bounded log file; on a full disk its lines are lost, and the child that writes them goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class's name
+        """Nothing: the base class would print a traceback for every line."""
+
+
 class Child:
     """A process that is to run until it is told to stop."""
 
@@ -135,9 +142,6 @@ class Child:
             for raw in stream:
                 line = raw.decode(errors="replace").rstrip("\n")
                 self._last.append(line)
-                try:
-                    self._file.emit(logging.LogRecord("child", logging.INFO, "", 0, line, None, None))
-                except OSError:
-                    continue  # a full disk is no reason to stop reading: the child would block
+                self._file.handle(logging.LogRecord("child", logging.INFO, "", 0, line, None, None))
                 if self._on_line:
                     self._on_line(line)

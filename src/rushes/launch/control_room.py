@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -21,7 +22,8 @@ from starlette.types import ASGIApp
 from rushes.ingest import IngestStats, Limits, Receiver
 from rushes.ingest import grpc as otlp_grpc
 from rushes.ingest.http import routes as otlp_routes
-from rushes.launch.lifetime import end_with_parent
+from rushes.launch import local
+from rushes.launch.lifetime import SUPERVISED, end_with_parent
 from rushes.launch.ports import PortTaken, reserve
 from rushes.query import Logs, Traces, Videos
 from rushes.query.promql import PromQL
@@ -40,6 +42,7 @@ __all__ = ["CannotStart", "run"]
 _LOG: Final = logs.get_logger("control-room")
 _DAY_S: Final = 86_400
 _GRPC_GRACE_S: Final = 2
+_LOOK_S: Final = 0.02
 
 
 class CannotStart(Exception):  # noqa: N818 - says what is the case
@@ -104,12 +107,38 @@ async def _serve(settings: Settings, store: Store) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     _LOG.info("process.started", process="control room", address=f"http://{host}:{settings.port}")
+    alone = os.environ.get(SUPERVISED) != "1"  # else `rushes up` tells, of the studio too
     try:
-        await asyncio.gather(*(server.serve() for server in servers))
+        await asyncio.gather(
+            *(server.serve() for server in servers), *([_tell(settings, servers, host)] if alone else [])
+        )
     finally:
         stop()
+        if alone:
+            local.remove(settings.local_file)
         await grpc_server.stop(_GRPC_GRACE_S)
         await loop.run_in_executor(None, receiver.close)
+
+
+async def _tell(settings: Settings, servers: Sequence[uvicorn.Server], host: str) -> None:
+    """Writes local.json once both servers answer."""
+    while not all(server.started for server in servers):
+        if any(server.should_exit for server in servers):
+            return
+        await asyncio.sleep(_LOOK_S)
+    ui = f"http://{host}:{settings.port}"
+    local.write(
+        settings.local_file,
+        local.Local(
+            ui=ui,
+            gateway=None,
+            otlp_http=f"http://{host}:{settings.otlp_http_port}",
+            otlp_grpc=f"http://{host}:{settings.otlp_grpc_port}",
+            metrics=[f"{ui}/metrics"],
+            pid=os.getpid(),
+            api_key=None,
+        ),
+    )
 
 
 def _server(app: ASGIApp, host: str, port: int, token: str | None) -> _Server:

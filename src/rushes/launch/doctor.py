@@ -66,30 +66,39 @@ def _folder(what: str, folder: Path) -> Finding:
 
 
 def _disk(folder: Path) -> Finding:
-    free = shutil.disk_usage(folder if folder.exists() else folder.parent).free / 1e9
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free / 1e9
     state: Literal["good", "warn"] = "good" if free >= _LOW_DISK_GB else "warn"
     return Finding("free disk", state, f"{free:.3g} GB")
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:
-    from rushes.launch import local
-
-    try:
-        running = local.read(settings.local_file)
-    except local.NotRunning:
-        running = None
+    ours = _ports_in_use(settings)
     for name in ("port", "gateway_port", "otlp_http_port", "otlp_grpc_port"):
         port = getattr(settings, name)
         flag = f"--{name.replace('_', '-')}"
         try:
             reserve(settings.host, port, flag)
         except PortTaken as taken:
-            if running is not None:
-                yield Finding(flag, "good", f"{port}, in use (Rushes runs, pid {running.pid})")
+            if str(port) in ours:
+                yield Finding(flag, "good", f"{port}, in use by Rushes itself (pid {ours[str(port)]})")
             else:
                 yield Finding(flag, "bad", str(taken))
         else:
             yield Finding(flag, "good", f"{port} is free" if port else "any free one")
+
+
+def _ports_in_use(settings: Settings) -> dict[str, int]:
+    """The ports of a `rushes up` that answers, with its process id; a file left behind by a killed one is nothing."""
+    from rushes.launch import local
+
+    try:
+        running = local.read(settings.local_file)
+        os.kill(running.pid, 0)
+    except (local.NotRunning, ProcessLookupError, PermissionError):
+        return {}
+    urls = (running.ui, running.gateway, running.otlp_http, running.otlp_grpc)
+    return {url.rpartition(":")[2]: running.pid for url in urls if url}
 
 
 def _device(settings: Settings) -> Finding:
@@ -100,9 +109,11 @@ def _device(settings: Settings) -> Finding:
         return Finding(
             "device", "warn", f"cpu, {os.cpu_count()} cores: the small checkpoints run, real weights crawl"
         )
+    if not device.startswith("cuda"):
+        return Finding("device", "warn", f"{device}: nothing of Rushes was tried on it")
     import torch
 
-    return Finding("device", "good", f"{device}, {torch.cuda.get_device_name(0)}")
+    return Finding("device", "good", f"{device}, {torch.cuda.get_device_name(device)}")
 
 
 def _encoder() -> Finding:

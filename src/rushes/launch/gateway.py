@@ -18,7 +18,7 @@ from rushes.launch.lifetime import end_with_parent
 from rushes.launch.ports import reserve
 from rushes.sdk import configure, exposition, instruments, logs, shutdown
 from rushes.settings import Settings
-from rushes.studio import outcome
+from rushes.studio import outcome, scratch
 from rushes.studio.board import Board
 from rushes.studio.gateway import create_app
 from rushes.studio.jobs import FileLiveness, Job, JobStore, Reaper, Submitter, open_database, pid_of
@@ -53,7 +53,12 @@ def run(settings: Settings) -> None:
     media = Media(settings.storage_url)
     observe(store, keys, Board(settings.workers_dir), cards)
     _zero_counters()
-    reaper = Reaper(store, submitter, FileLiveness(settings.workers_dir), on_lost=_on_lost)
+    reaper = Reaper(
+        store,
+        submitter,
+        FileLiveness(settings.workers_dir),
+        on_lost=lambda job: _ended(job, settings, _on_lost),
+    )
     app = create_app(
         store=store,
         submitter=submitter,
@@ -62,7 +67,7 @@ def run(settings: Settings) -> None:
         media=media,
         unavailable=missing,
         prices={name: settings.prices.get(name, settings.price) for name in cards},
-        on_cancelled=outcome.finish_cancelled,
+        on_cancelled=lambda job: _ended(job, settings, outcome.finish_cancelled),
         max_queue_depth=settings.max_queue_depth,
         hash_key=hash_key(settings),
         extra_routes=[Route("/metrics", _metrics_endpoint(settings))],
@@ -118,6 +123,12 @@ def _zero_counters() -> None:
     """Counters exist from the start, so that their first event shows in rate() and increase()."""
     instruments.video_generation_request_total.zero(model=MODELS)
     instruments.job_cancellation_total.zero(model=MODELS)
+
+
+def _ended(job: Job, settings: Settings, tell: Callable[[Job], None]) -> None:
+    """A job that ends here, and not in a worker, leaves nothing behind either."""
+    scratch.remove(settings.scratch_dir, job.id)
+    tell(job)
 
 
 def _on_lost(job: Job) -> None:

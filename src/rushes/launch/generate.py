@@ -85,11 +85,11 @@ def _watch(client: httpx.Client, video_id: str, console: Console) -> None:
         for event in _events(client, video_id):
             progress.update(
                 task,
-                description=event.get("state", ""),
-                completed=event.get("step", 0),
-                total=event.get("total_steps") or None,
+                description=event["state"],
+                completed=event["step"],
+                total=event["total_steps"],
             )
-            if event.get("state") in _DONE:
+            if event["state"] in _DONE:
                 return
 
 

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,8 @@ __all__ = ["AlreadyRunning", "Supervisor"]
 
 _LOG: Final = logs.get_logger("supervisor")
 _POLL_S: Final = 0.1
-_DRAIN_S: Final = 30.0
+_DRAIN_S: Final = 35.0  # a worker gives the job in hand 30 s, and its last telemetry 3
+_LOOK_S: Final = 1.0
 _STOP_S: Final = 10.0
 _HEAD_START_S: Final = 4.0
 
@@ -78,23 +80,32 @@ class Supervisor:
 
     def run(self) -> int:
         """Runs until SIGTERM or SIGINT; returns the exit code."""
-        settings = self._settings
         stop = stop_on_signals()
+        try:
+            self._run(stop)
+        finally:
+            self._stop()
+        return 0
+
+    def _run(self, stop: threading.Event) -> None:
+        settings = self._settings
         os.environ.update({k: v for k, v in self._environment().items() if k.startswith("OTEL_")})
-        configure(instance="supervisor", endpoint=f"{self._url(settings.otlp_http_port)}", log_level=None)
+        configure(instance="supervisor", endpoint=self._otlp_endpoint, log_level=None)
         local.remove(settings.local_file)
         if settings.studio:
             from rushes.studio.secret_files import development_secret, hash_key, prompt_key
 
             # Made here, before the processes that share them start.
-            development_secret(settings), hash_key(settings), prompt_key(settings)
+            for make in (development_secret, hash_key, prompt_key):
+                make(settings)
         self._start([self._server])
         begun = time.monotonic()
         waiting = [child for child in self._children if child is not self._server]
         answered = False
         complete = False
+        looked = begun
         while not stop.wait(_POLL_S):
-            self._keep_running()
+            restarted = self._keep_running()
             # The studio's heavy imports would keep the first page waiting on a small machine.
             if waiting and (
                 _ok(f"{self._url(settings.port)}/readyz") or time.monotonic() - begun > _HEAD_START_S
@@ -105,12 +116,13 @@ class Supervisor:
                 answered = True
                 self._write_local()
                 self._announce()
-            if answered and self._metrics() != self._told:  # a worker was started again, elsewhere
+            if not answered or (complete and not restarted and time.monotonic() - looked < _LOOK_S):
+                continue
+            looked = time.monotonic()
+            if self._metrics() != self._told:  # a worker was started again, elsewhere
                 self._write_local()
-            if answered and not complete and (complete := self._workers_loaded()):
+            if not complete and (complete := self._workers_loaded()):
                 self._say("ready         the models are loaded")
-        self._stop()
-        return 0
 
     @staticmethod
     def _start(children: list[Child]) -> None:
@@ -118,7 +130,9 @@ class Supervisor:
             child.start()
             _LOG.info("process.started", process=child.name, pid=child.pid)
 
-    def _keep_running(self) -> None:
+    def _keep_running(self) -> bool:
+        """Starts again what has ended; True if something was."""
+        restarted = False
         for child in self._children:
             if not child.started:
                 continue
@@ -132,7 +146,9 @@ class Supervisor:
                 if code > 0:
                     self._say(child.last_lines)
             if child.restart_if_due():
+                restarted = True
                 _LOG.info("process.started", process=child.name, pid=child.pid)
+        return restarted
 
     def _answers(self) -> bool:
         urls = [self._url(self._settings.port)]
@@ -201,8 +217,9 @@ class Supervisor:
             for worker in self._workers:
                 worker.terminate()
             self._gateway.wait(_STOP_S)
+            deadline = time.monotonic() + _DRAIN_S  # for all of them together
             for worker in self._workers:
-                worker.wait(_DRAIN_S)
+                worker.wait(max(0.0, deadline - time.monotonic()))
         shutdown()
         self._server.terminate()
         self._server.wait(_STOP_S)
@@ -211,6 +228,11 @@ class Supervisor:
     def _url(self, port: int) -> str:
         host = self._settings.host
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    @property
+    def _otlp_endpoint(self) -> str:
+        """Where the platform's own telemetry goes: our control room, unless the settings name another."""
+        return self._settings.otlp_endpoint or self._url(self._settings.otlp_http_port)
 
     def _environment(self) -> dict[str, str]:
         """The settings as the children read them: what flags and rushes.toml said reaches them unchanged."""
@@ -224,10 +246,13 @@ class Supervisor:
         if settings.token:
             token = settings.token.get_secret_value()
             environment["RUSHES_TOKEN"] = token
-            environment["OTEL_EXPORTER_OTLP_HEADERS"] = f"authorization=Bearer%20{quote(token)}"
+            if settings.otlp_endpoint is None:  # our own control room; nobody else's is told
+                given = os.environ.get("OTEL_EXPORTER_OTLP_HEADERS")
+                ours = f"authorization=Bearer%20{quote(token)}"
+                environment["OTEL_EXPORTER_OTLP_HEADERS"] = f"{given},{ours}" if given else ours
         for name in ("weights", "prices"):
             environment[f"RUSHES_{name.upper()}"] = json.dumps(settings.model_dump(mode="json")[name])
-        environment.setdefault("RUSHES_OTLP_ENDPOINT", self._url(settings.otlp_http_port))
+        environment["RUSHES_OTLP_ENDPOINT"] = self._otlp_endpoint
         return environment
 
     @staticmethod

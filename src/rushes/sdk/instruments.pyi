@@ -217,6 +217,10 @@ class _RushesIngestRefusedTotal(Instrument):
     def observe(self, callback: Observe) -> None: ...
     def zero(self, **known: Iterable[str]) -> None: ...
 
+class _RushesCacheHitRatio(Instrument):
+    def set(self, value: float, *, model: str) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+
 video_generation_duration_seconds: _VideoGenerationDurationSeconds
 video_generation_request_total: _VideoGenerationRequestTotal
 video_generation_success_total: _VideoGenerationSuccessTotal
@@ -260,5 +264,6 @@ rushes_telemetry_queued: _RushesTelemetryQueued
 rushes_telemetry_rejected_total: _RushesTelemetryRejectedTotal
 rushes_ingest_accepted_total: _RushesIngestAcceptedTotal
 rushes_ingest_refused_total: _RushesIngestRefusedTotal
+rushes_cache_hit_ratio: _RushesCacheHitRatio
 
 def get(name: str) -> Instrument: ...

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class Board:
         """Replaces the worker's file."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{info.worker_id}.json"
-        part = path.with_suffix(f".{os.getpid()}.part")
+        part = path.with_suffix(f".{secrets.token_hex(4)}.part")
         part.write_text(json.dumps(asdict(info)))
         part.replace(path)
 

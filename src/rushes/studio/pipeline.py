@@ -61,8 +61,10 @@ def encode(job_id: str, tools: Tools) -> bool:
         _ENCODE_LOG.info("generation.encode.started", request_id=job_id, model=job.model, tier=job.tier)
         render = Render(job=job, tools=tools, raise_if_ended=_unless_ended(job_id, tools), started_ns=begun)
         with render.shields:
-            ready = _run(ENCODE, render, begun)
-        if ready:
+            ready = _run(ENCODE, render, begun) and not _ended(job_id, tools)
+        if not ready:
+            render.clean_up()
+        else:
             _ENCODE_LOG.info(
                 "generation.job.waiting",
                 request_id=job_id,
@@ -119,10 +121,14 @@ def _record_wait(job: Job, tools: Tools, begun_ns: int) -> None:
     )
 
 
+def _ended(job_id: str, tools: Tools) -> bool:
+    job = tools.store.get(job_id)
+    return job is None or job.terminal
+
+
 def _unless_ended(job_id: str, tools: Tools) -> Callable[[], None]:
     def check() -> None:
-        job = tools.store.get(job_id)
-        if job is None or job.terminal:
+        if _ended(job_id, tools):
             raise Cancelled(job_id)
 
     return check

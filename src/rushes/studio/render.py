@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from rushes.studio import scratch
 from rushes.studio.jobs import Job, JobStore
 from rushes.studio.models.card import RenderRequest
 from rushes.studio.models.protocol import Audio, Backend, Latents
@@ -62,7 +62,7 @@ class Render:
     @property
     def folder(self) -> Path:
         """The job's scratch folder."""
-        return self.tools.scratch / self.job.id
+        return scratch.folder_of(self.tools.scratch, self.job.id)
 
     @property
     def encoded_path(self) -> Path:
@@ -85,4 +85,4 @@ class Render:
 
     def clean_up(self) -> None:
         """Removes the scratch folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        scratch.remove(self.tools.scratch, self.job.id)

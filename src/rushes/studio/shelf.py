@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ _LOG: Final = logs.get_logger("model-loader")
 
 
 class Shelf:
-    """Backends by model name. Used by one thread."""
+    """Backends by model name."""
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class Shelf:
         self._device: Final = device
         self._monotonic: Final = monotonic
         self._backends: dict[str, Backend] = {}
+        self._lock = threading.Lock()  # a worker of both roles asks from two threads
 
     def holds(self, name: str) -> bool:
         """Whether the model is in memory."""
@@ -41,6 +43,10 @@ class Shelf:
 
     def get(self, name: str) -> Backend:
         """The model, loaded. Raises UnknownModel, WeightsMissing."""
+        with self._lock:
+            return self._get(name)
+
+    def _get(self, name: str) -> Backend:
         if name not in self._backends:
             started = self._monotonic()
             setting = f"RUSHES_WEIGHTS__{name} or [weights] {name} in rushes.toml"

@@ -18,19 +18,22 @@ from rushes.studio.jobs import Job, JobStore, open_database, run_worker
 from rushes.studio.models import WeightsMissing, available
 from rushes.studio.render import Tools
 from rushes.studio.safety import Blocklist
+from rushes.studio.scratch import sweep
 from rushes.studio.secret_files import hash_key, prompt_key
 from rushes.studio.shelf import Shelf
 from rushes.studio.storage import Media
 
-__all__ = ["Role", "work"]
+__all__ = ["DRAIN_S", "Role", "work"]
 
 Role = Literal["encode", "generate", "all"]
+
+DRAIN_S: Final = 30.0  # how long a worker that is told to stop may go on with the job in hand
 
 _LOG: Final = logs.get_logger("worker")
 
 
 class _Presence:
-    """The worker's state on the board, and in the log."""
+    """The worker's state on the board. Telling it never fails the work: a full disk leaves the last word standing."""
 
     def __init__(self, board: Board, worker_id: str, role: Role, metrics: str) -> None:
         self._board = board
@@ -38,28 +41,51 @@ class _Presence:
         self._role = role
         self._metrics = metrics
         self._executor_id = ""
+        self._lock = threading.Lock()
+        self._busy = 0
+        self._draining = False
 
     def ready(self, executor_id: str) -> None:
+        """Jobs are being taken."""
         self._executor_id = executor_id
-        self.show("idle")
+        self._show_work()
         _LOG.info("worker.started", worker_role=self._role, pid=os.getpid())
 
+    def drain_when(self, stop: threading.Event) -> None:
+        """Waits for the word to stop; from then on no jobs are taken, and those in hand are finished."""
+        stop.wait()
+        self._draining = True
+        self._show_work()
+
     def show(self, state: State) -> None:
-        self._board.publish(
-            WorkerInfo(self._worker_id, self._role, self._executor_id, os.getpid(), state, self._metrics)
-        )
+        """Writes the state."""
+        info = WorkerInfo(self._worker_id, self._role, self._executor_id, os.getpid(), state, self._metrics)
+        try:
+            self._board.publish(info)
+        except OSError as error:
+            _LOG.error("log.message", error=f"the worker's state can't be written: {error.strerror}")
+        _LOG.debug("worker.status.changed", status=state)
 
     def during(self, work: Callable[[str], bool | None]) -> Callable[[str], bool | None]:
-        """The handler, with the worker shown as generating while it runs."""
+        """The handler, with the worker shown as generating while it runs; a worker of both roles may run two."""
 
         def handle(job_id: str) -> bool | None:
-            self.show("generating")
+            self._count(1)
             try:
                 return work(job_id)
             finally:
-                self.show("idle")
+                self._count(-1)
 
         return handle
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._busy += change
+        self._show_work()
+
+    def _show_work(self) -> None:
+        with self._lock:
+            self.show("draining" if self._draining else "generating" if self._busy else "idle")
 
 
 def work(
@@ -86,7 +112,9 @@ def work(
         worker_id=worker_id,
         hash_key=hash_key(settings),
     )
+    sweep(settings.scratch_dir, store)
     _zero_counters()
+    threading.Thread(target=presence.drain_when, args=(stop,), daemon=True).start()
     if preload:
         _preload(shelf, settings)
     try:
@@ -102,6 +130,7 @@ def work(
             stop=stop,
             on_ready=presence.ready,
             on_failed=_on_failed,
+            drain_s=DRAIN_S,
         )
         board.withdraw(worker_id)
         _LOG.info("worker.stopped", worker_role=role, pid=os.getpid())

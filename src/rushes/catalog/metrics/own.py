@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from rushes.catalog.model import Kind, Label, Metric
+from rushes.catalog.model import Kind, Label, Metric, Status
 
 __all__ = ["OWN"]
 
@@ -50,6 +50,15 @@ OWN: Final = (
         help="Telemetry that the control room has refused",
         section=_SECTION,
         labels=(Label("reason", "why it was refused"),),
+        specified=False,
+    ),
+    Metric(
+        name="rushes_cache_hit_ratio",
+        kind=Kind.GAUGE,
+        help="Share of the modules a diffusers cache watches that it answered for, in the last denoising loop",
+        section=_SECTION,
+        labels=(Label("model", "the model, as requests name it"),),
+        status=Status.PENDING,
         specified=False,
     ),
 )

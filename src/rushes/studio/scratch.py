@@ -1,0 +1,35 @@
+"""The folders in which a job's workers hand things to each other: its encoded prompt, its unfinished file.
+
+They hold what a prompt became, so they go when the job ends, whoever ends it: a worker, the gateway on
+cancellation, the reaper for a dead worker. What a killed process leaves is swept when a worker starts.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from rushes.studio.jobs import JobStore
+
+__all__ = ["folder_of", "remove", "sweep"]
+
+
+def folder_of(scratch: Path, job_id: str) -> Path:
+    """A job's folder; it need not exist."""
+    return scratch / job_id
+
+
+def remove(scratch: Path, job_id: str) -> None:
+    """Removes a job's folder, if there is one."""
+    shutil.rmtree(folder_of(scratch, job_id), ignore_errors=True)
+
+
+def sweep(scratch: Path, store: JobStore) -> list[str]:
+    """Removes the folders of jobs that have ended or are gone; returns their ids."""
+    swept = []
+    for folder in scratch.iterdir() if scratch.is_dir() else ():
+        job = store.get(folder.name)
+        if job is None or job.terminal:
+            remove(scratch, folder.name)
+            swept.append(folder.name)
+    return swept
