@@ -58,6 +58,23 @@ def test_a_videos_page_shows_its_steps_in_their_strip_and_opens_them(page: Page,
     expect(page.locator(WATERFALL)).to_have_count(322)
 
 
+def test_a_killed_workers_steps_lie_under_the_root_and_say_that_their_parent_is_missing(
+    page: Page, site: Site
+) -> None:
+    error = "worker generate-0 (pid 41) died while generating, at step 6 of 10; submit the video again"
+    row = add_video(site.room, "killed", site.room.now_ns, steps=10, error=error, killed=True)
+    page.goto(f"{site.url}/videos/{row.request_id}")
+    expect(page.locator("[data-failure-words]")).to_have_text(f"W{error[1:]}.")
+    expect(page.locator("[data-failure-where]")).to_be_hidden()
+    step = page.locator(WATERFALL, has_text="step_6")
+    expect(step).to_have_attribute("aria-level", "2")
+    expect(step).to_have_attribute("aria-label", re.compile("its parent never came"))
+    assert "parent missing" in step.locator(".label").evaluate("e => getComputedStyle(e, '::after').content")
+    step.click()
+    expect(page.locator(".drawer")).to_contain_text("never came")
+    expect(page.locator(WATERFALL, has_text="x264")).to_have_count(0)
+
+
 def test_a_click_opens_the_drawer_beside_the_row_and_escape_closes_it(page: Page, site: Site) -> None:
     page.goto(f"{site.url}/traces/{site.rows['done'].trace_id}")
     row = page.locator(WATERFALL, has_text="step_4").first
@@ -172,7 +189,7 @@ def test_a_running_video_grows_without_moving_what_is_read(page: Page, site: Sit
             {**line, "timestamp": f"2099-01-01T00:00:{number}.000Z", "span_id": f"{number:016x}"},
         ]
     site.room.videos.change(row.request_id, step=16)
-    site.live.notify("spans", [row.trace_id])
+    site.live.notify("traces", [row.trace_id])
     expect(page.locator(".headline")).to_have_text("Generating, step 16 of 40")
     expect(page.locator(WATERFALL, has_text="step_16")).to_have_count(1)
     expect(page.locator(".log-new")).to_have_text("2 new")
@@ -224,7 +241,7 @@ def test_operations_is_kept_up_to_date(page: Page, site: Site) -> None:
     expect(page.locator("[data-live]:visible")).to_have_text("Live")
     site.room.promql.recorded.insert(0, (r"^sum\(queue_depth_total\)", {}, lambda _t: 77.0))
     site.room.now_ns += 10_000 * MS
-    site.live.notify("samples", [])
+    site.live.notify("metrics", [])
     expect(page.locator("#active-jobs .stat-value")).to_have_text("77")
 
 

@@ -20,6 +20,7 @@ from starlette.applications import Starlette
 
 from otlp_messages import logs_request, trace_request
 from otlp_server import Served
+from recording import Recorded
 from rushes.ingest import Limits, Receiver
 from rushes.ingest.http import routes
 from rushes.ingest.limits import BodyTooLarge, UndecodableBody, inflated
@@ -214,8 +215,51 @@ def test_a_store_that_cannot_take_it_is_503_with_retry_after() -> None:
     assert int(reply.headers["retry-after"]) > 0
     assert "no space left" in Status.FromString(reply.content).message
     assert receiver.stats.logs == 0
-    assert "no space left" in receiver.stats.last_error
+    assert receiver.stats.failed == {"store": 1}
     assert not heard
+    receiver.close()
+
+
+def said(recorded: Recorded) -> list[dict[str, Any]]:
+    """The component ingest's log lines: event and fields."""
+    lines = [dict(line.log_record.attributes or {}) for line in recorded.logs.get_finished_logs()]
+    fields = ("event", "signal", "reason", "error")
+    return [{f: line[f] for f in fields if f in line} for line in lines if line["component"] == "ingest"]
+
+
+def test_what_is_refused_is_logged_once_a_minute_for_each_signal_and_reason(recorded: Recorded) -> None:
+    now_s = NOW_NS // 10**9
+    clock = iter([now_s] * 100)
+    receiver = Receiver(
+        shared_store(), clock_ns=lambda: next(clock) * 10**9, limits=Limits(body_bytes=10_000)
+    )
+    late = trace_request(start_time_unix_nano=0, end_time_unix_nano=1).SerializeToString()
+    for _ in range(3):
+        assert ask(receiver, "traces", late).status_code == 200
+        assert ask(receiver, "logs", b"\xff\xff").status_code == 400
+        assert ask(receiver, "logs", bytes(20_000)).status_code == 413
+    first = [
+        {"event": "ingest.refused", "signal": "traces", "reason": "too_old"},
+        {"event": "ingest.refused", "signal": "logs", "reason": "undecodable"},
+        {"event": "ingest.refused", "signal": "logs", "reason": "too_large"},
+    ]
+    assert said(recorded) == first
+    clock = iter([now_s + 59] * 20)
+    ask(receiver, "traces", late)
+    assert said(recorded) == first
+    clock = iter([now_s + 60] * 20)
+    ask(receiver, "traces", late)
+    assert said(recorded) == [*first, first[0]]
+    receiver.close()
+
+
+def test_a_failing_store_is_logged_once_a_minute_with_its_error(recorded: Recorded) -> None:
+    receiver = Receiver(Full(), clock_ns=lambda: NOW_NS)
+    for _ in range(3):
+        ask(receiver, "logs", logs_request().SerializeToString())
+    assert said(recorded) == [
+        {"event": "ingest.store.failed", "signal": "logs", "error": "logs: no space left"}
+    ]
     receiver.close()
 
 

@@ -16,7 +16,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, M
 
 from otlp_messages import attributes, metrics_request
 from rushes.ingest import Limits, Receiver
-from rushes.ingest.labels import label_name, le
+from rushes.ingest.labels import KnownSeries, label_name, le
 from rushes.query.promql import PromQL
 from rushes.query.series import SeriesIndex
 from rushes.store.chdb_store import ChdbStore
@@ -198,6 +198,20 @@ def test_labels_series_and_times_are_limited(store: ChdbStore) -> None:
 
 def _limited() -> Receiver:
     return Receiver(shared_store(), limits=Limits(series_per_metric=5), clock_ns=lambda: NOW_NS)
+
+
+def test_a_full_metric_is_searched_for_idle_series_once_a_minute() -> None:
+    """So that refusing a flood of new series costs the same however many there are."""
+    known = KnownSeries(per_metric=2, active_s=100)
+    for identity in (1, 2):
+        known.wrote("full", identity, 1000)
+        known.wrote("other", identity, 1000)
+    assert not known.admits("full", 3, 1100, coming=0), "nothing is idle yet"
+    assert not known.admits("full", 3, 1159, coming=0), "idle, but looked for within the minute"
+    assert known.admits("other", 3, 1159, coming=0), "each metric for itself"
+    assert known.admits("full", 2, 1159, coming=0), "known series go on"
+    assert known.admits("full", 3, 1160, coming=0)
+    assert not known.holds("full", 1)
 
 
 def test_values_are_cut_and_counted(store: ChdbStore) -> None:

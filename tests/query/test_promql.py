@@ -279,6 +279,28 @@ def test_label_replace_expands_groups(tiers: str) -> None:
         at(f'label_replace({tiers}, "a-b", "x", "model", ".*")')
 
 
+@pytest.mark.parametrize(
+    ("replacement", "pattern", "expected"),
+    [
+        ("$1_total", "(MO)(.*)1", ""),
+        ("${1}_total", "(MO)(.*)1", "MO_total"),
+        ("$1-total", "(MO)(.*)1", "MO-total"),
+        ("$01${3}$99999999999999999999", "(MO)(.*)1", ""),
+        ("$rest.$2", "(MO)(?P<rest>.*)1", "CHI.CHI"),
+        ("${rest}x$", "(?P<rest>M)(.*)", "Mx$"),
+        ("$rest", r"[(]?\\(?(?:MO)()(?P<rest>C)(.*)", "C"),
+        ("${rest-}$$rest", "(?P<rest>M)(.*)", "${rest-}$rest"),
+    ],
+)
+def test_label_replace_reads_names_as_long_as_they_can_be(
+    tiers: str, replacement: str, pattern: str, expected: str
+) -> None:
+    """As Go's Regexp.Expand does: $1_total is a group of that name, and none has it."""
+    chosen = f'{tiers}{{tier="free",model="MOCHI1"}}'
+    (labels,) = at(f'label_replace({chosen}, "short", "{replacement}", "model", "{pattern}")')
+    assert dict(labels).get("short", "") == expected
+
+
 def test_a_dropped_name_may_not_make_twins() -> None:
     first, second = unique("twin"), unique("twin")
     for name in (first, second):
@@ -326,7 +348,16 @@ def test_queries_that_are_none_are_bad_data(query: str) -> None:
 
 def test_ranges_that_are_none_are_bad_data() -> None:
     promql = PromQL(shared_store())
-    for start, end, step in ((1, 0, 1), (0, 1, 0), (0, 11_000, 1), (0, math.inf, 1), (math.nan, 1, 1)):
+    for start, end, step in ((1, 0, 1), (0, 1, 0), (0, 11_001, 1), (0, math.inf, 1), (math.nan, 1, 1)):
         with pytest.raises(PromQLError) as caught:
             promql.range("1", start, end, step)
         assert caught.value.error_type == "bad_data"
+
+
+def test_a_range_may_have_as_many_steps_as_prometheus_allows() -> None:
+    promql = PromQL(shared_store())
+    for end in (11_000, 11_000.999):
+        (series,) = promql.range("1", 0, end, 1).series
+        assert len(series.timestamps) == 11_001
+    with pytest.raises(PromQLError, match="11,000"):
+        promql.range("1", 0, 11_001, 1)

@@ -120,6 +120,8 @@ def test_search_finds_traces_by_any_fitting_span_newest_first(store: ChdbStore) 
     assert [one.trace_id for one in traces.search(name=name, min_duration_ms=2500)] == [new.hex()]
     assert [one.trace_id for one in traces.search(name=name, limit=1)] == [broken.hex()]
     assert traces.search(name=name, service="nobody") == []
+    for endless in (10**400, float("inf")):
+        assert traces.search(name=name, min_duration_ms=endless) == []
     # Far from now, still found.
     assert len(Traces(store, clock_ns=lambda: NOW_NS + 90 * 86_400 * S).search(name=name)) == 3
 

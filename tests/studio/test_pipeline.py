@@ -227,6 +227,20 @@ def test_a_cancelled_job_stops_within_a_step(studio: Studio, recorded: Recorded)
     assert recorded.span("dit_inference").status.status_code is StatusCode.UNSET
 
 
+def test_a_job_that_is_cancelled_after_its_upload_leaves_no_object(studio: Studio, tmp_path: Path) -> None:
+    job_id = studio.submit("OPENSORA")
+    studio.encode(job_id)
+    complete = studio.store.complete
+
+    def cancelled_before(job: str, **values: object) -> Job | None:
+        studio.store.cancel(job)
+        return complete(job, **values)  # type: ignore[arg-type]
+
+    studio.store.complete = cancelled_before  # type: ignore[method-assign, assignment]
+    assert studio.generate(job_id).state is JobState.CANCELLED
+    assert list((tmp_path / "videos").rglob("*.mp4")) == []
+
+
 def test_a_damaged_encoding_fails_the_job_with_its_reason(studio: Studio, recorded: Recorded) -> None:
     job_id = studio.submit("OPENSORA")
     studio.encode(job_id)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rushes.query.logs import Logs
+from rushes.query.promql import PromQL, QueryResult, Series
 from rushes.query.traces import SpanRow, Traces, TraceSummary
 from rushes.query.videos import VideoRow, Videos
 from rushes.web import facades
@@ -100,18 +101,6 @@ class FakeLogs:
         return fitting[-limit:]
 
 
-@dataclass(frozen=True)
-class FakeSeries:
-    labels: dict[str, str]
-    timestamps: list[float]
-    values: list[float]
-
-
-@dataclass(frozen=True)
-class FakeResult:
-    series: list[FakeSeries]
-
-
 Course = Callable[[float], float | None]
 
 
@@ -127,10 +116,10 @@ class FakePromQL:
         value = course
         self.recorded.append((pattern, labels, value if callable(value) else lambda _t: float(value)))
 
-    def instant(self, expr: str, time_s: float) -> FakeResult:
+    def instant(self, expr: str, time_s: float) -> QueryResult:
         return self.range(expr, time_s, time_s, 1)
 
-    def range(self, expr: str, start_s: float, end_s: float, step_s: float) -> FakeResult:
+    def range(self, expr: str, start_s: float, end_s: float, step_s: float) -> QueryResult:
         self.asked.append(expr)
         if self.broken and self.broken in expr:
             raise RuntimeError("recorded failure")
@@ -141,8 +130,8 @@ class FakePromQL:
         for pattern, labels, course in fitting:
             points = [(t, v) for t in times if pattern == first and (v := course(t)) is not None]
             if points:
-                series.append(FakeSeries(labels, [t for t, _ in points], [v for _, v in points]))
-        return FakeResult(series)
+                series.append(Series(labels, [t for t, _ in points], [v for _, v in points]))
+        return QueryResult("matrix", series)
 
 
 @dataclass
@@ -156,7 +145,7 @@ class Room:
 
 
 def real_facades_fit(
-    videos: Videos, traces: Traces, logs: Logs
-) -> tuple[facades.Videos, facades.Traces, facades.Logs]:
+    videos: Videos, traces: Traces, logs: Logs, promql: PromQL
+) -> tuple[facades.Videos, facades.Traces, facades.Logs, facades.PromQL]:
     """For mypy alone: the query layer's own classes are what the pages ask for."""
-    return videos, traces, logs
+    return videos, traces, logs, promql

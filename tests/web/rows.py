@@ -118,9 +118,13 @@ def add_video(
     done: int | None = None,
     step_ms: float = 690,
     error: str = "",
+    killed: bool = False,
     attributes: dict[str, Any] | None = None,
 ) -> VideoRow:
-    """A video and all it left behind; with `done` it is still generating, with `error` it failed at a step."""
+    """A video and all it left behind; with `done` it is still generating, with `error` it failed at a step.
+
+    With `killed`, too, its worker was gone before the spans around its steps ended.
+    """
     request_id = f"video_{_hex(name, 32)}"
     trace_id = _hex(f"trace {name}", 32)
     root_id = _hex(f"root {name}", 16)
@@ -155,7 +159,7 @@ def add_video(
     for number in range(1, last + 1):
         ms = step_ms * (1 + 0.05 * math.sin(number * 1.7) + (0.35 if number % 17 == 0 else 0))
         parts = {f"rushes.{kind}_ms": round(share * ms, 2) for kind, share in _PARTS.get(model, {}).items()}
-        failed = bool(error) and number == last
+        failed = bool(error) and number == last and not killed
         made = clock.add(
             f"step_{number}",
             ms,
@@ -194,7 +198,7 @@ def add_video(
         loop = span(trace_id, "denoising_loop", loop_at, clock.at - loop_at, dit_id, **bad)
         asked = {"model": model, "steps": steps, "resolution": "848x480"}
         dit = span(trace_id, "dit_inference", dit_at, clock.at - dit_at, root_id, **asked, **bad)
-        clock.spans += [replace(loop, span_id=loop_id), replace(dit, span_id=dit_id)]
+        clock.spans += [] if killed else [replace(loop, span_id=loop_id), replace(dit, span_id=dit_id)]
     if status == "completed":
         clock.add("vae_decode", 4500, root_id, output_frames=121, decode_time_ms=4500)
         if model == "LTX2":
@@ -211,7 +215,8 @@ def add_video(
             request_id=request_id,
             model=model,
             tier=tier,
-            **({"error.type": "oom", "status": "error"} if error else {}),
+            **({"error.type": "internal" if killed else "oom", "status": "error"} if error else {}),
+            **({"message": error} if killed else {}),
         )
         clock.spans.append(replace(root, span_id=root_id))
         event = "generation.job.failed" if error else "generation.job.completed"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
+import pytest
+
 from rushes.dashboards import OPERATIONS
-from rushes.web.live import Live, Tick
+from rushes.web.live import Kind, Live, Tick
 from rushes.web.panels import PanelEvaluator
 from rushes.web.streams import OperationsFeed, TraceFeed, VideoFeed, VideosFeed, stream
 from rushes.web.timerange import TimeRange
@@ -21,7 +23,7 @@ TRACE = "a" * 32
 
 def notify_often(live: Live) -> None:
     for _ in range(50):
-        live.notify("spans", [TRACE])
+        live.notify("traces", [TRACE])
 
 
 def chunks_of(live: Live, feed: Any) -> AsyncIterator[Any]:
@@ -48,12 +50,64 @@ def test_a_traces_stream_sleeps_through_news_of_others() -> None:
     async def watch() -> list[Tick]:
         live = Live(min_interval_s=0, heartbeat_s=0.02)
         with live.subscribe(TRACE) as news:
-            live.notify("spans", ["b" * 32])
+            live.notify("traces", ["b" * 32])
             first = await _next(news)
-            live.notify("spans", ["b" * 32, TRACE])
+            live.notify("traces", ["b" * 32, TRACE])
             return [first, await _next(news)]
 
     assert asyncio.run(watch()) == [Tick.HEARTBEAT, Tick.NEWS]
+
+
+@pytest.mark.parametrize("feed", [VideosFeed, VideoFeed, TraceFeed, OperationsFeed])
+@pytest.mark.parametrize("kind", ["traces", "metrics", "logs"])
+def test_a_stream_sleeps_through_news_that_its_page_does_not_show(feed: Any, kind: Kind) -> None:
+    async def watch() -> Tick:
+        live = Live(min_interval_s=0, heartbeat_s=0.02)
+        with live.subscribe(kinds=feed.kinds) as news:
+            live.notify(kind, [TRACE])
+            return await _next(news)
+
+    shown = kind == "metrics" if feed is OperationsFeed else kind in ("traces", "logs")
+    assert asyncio.run(watch()) is (Tick.NEWS if shown else Tick.HEARTBEAT)
+
+
+def test_a_stream_waits_for_the_kinds_of_its_feed(room: Room) -> None:
+    waited: list[Collection[Kind] | None] = []
+
+    class Watched(Live):
+        def subscribe(self, *args: Any, kinds: Collection[Kind] | None = None, **more: Any) -> Any:
+            waited.append(kinds)
+            return super().subscribe(*args, kinds=kinds, **more)
+
+    async def watch() -> None:
+        live = Watched()
+        feed = VideosFeed(room.videos, lambda: room.now_ns, model=None, status=None, limit=10)
+        body = chunks_of(live, feed)
+        await anext(body)
+        live.close()
+        async for _ in body:
+            pass
+
+    asyncio.run(watch())
+    assert waited == [VideosFeed.kinds]
+
+
+def test_what_runs_grows_older_without_news(room: Room) -> None:
+    row = add_video(room, "a", room.now_ns - 2000 * MS, done=3)
+
+    async def watch() -> list[Any]:
+        live = Live(min_interval_s=0, heartbeat_s=0.02)
+        feed = VideosFeed(room.videos, lambda: room.now_ns, model=None, status=None, limit=10)
+        body = chunks_of(live, feed)
+        await anext(body)
+        await anext(body)
+        room.now_ns += 60_000 * MS
+        chunks = [str(await anext(body))]
+        live.close()
+        return _events(chunks + [str(c) async for c in body])
+
+    (news,) = asyncio.run(watch())
+    assert [(r["id"], r["took"]) for r in news["rows"]] == [(row.request_id, "1 min 2 s")]
 
 
 def test_news_during_the_pause_is_kept_for_its_end() -> None:
@@ -83,9 +137,9 @@ def test_closing_ends_streams_that_wait_and_streams_to_come() -> None:
         waiting = asyncio.create_task(drain())
         pausing = asyncio.create_task(drain())
         await asyncio.sleep(0)
-        live.notify("spans", [])
+        live.notify("traces", [])
         await asyncio.sleep(0.01)
-        live.notify("spans", [])
+        live.notify("traces", [])
         live.close()
         counts = [await asyncio.wait_for(task, 10) for task in (waiting, pausing)]
         counts.append(await asyncio.wait_for(drain(), 10))
@@ -104,7 +158,7 @@ def test_news_after_a_streams_loop_has_ended_harms_nobody() -> None:
         return context
 
     kept = asyncio.run(leave())
-    live.notify("spans", [TRACE])
+    live.notify("traces", [TRACE])
     live.close()
     assert kept
 
@@ -141,6 +195,7 @@ def test_a_stream_starts_with_all_there_is_and_then_sends_changes(room: Room) ->
 
 def test_a_store_that_fails_is_told_and_tried_again(room: Room) -> None:
     class Feed:
+        kinds: Collection[Kind] = frozenset({"traces"})
         answers = iter([OSError("secret"), {"rows": []}])
 
         def poll(self) -> Any:
@@ -153,7 +208,7 @@ def test_a_store_that_fails_is_told_and_tried_again(room: Room) -> None:
         live = Live(min_interval_s=0)
         body = chunks_of(live, Feed())
         chunks = [str(await anext(body)), str(await anext(body))]
-        live.notify("spans", [])
+        live.notify("traces", [])
         chunks.append(str(await anext(body)))
         live.close()
         return chunks + [str(c) async for c in body]

@@ -114,6 +114,15 @@ def test_nothing_else_is_served(client: TestClient, name: str) -> None:
     assert b"secret" not in answer.content
 
 
+def test_a_video_is_on_the_shelf_of_its_own_name_only(folder: Path, client: TestClient) -> None:
+    """As the studio's storage has it; two names for one video would be one too many."""
+    shelf = "00" if DIGEST[:2] != "00" else "11"
+    (folder / "sha256" / shelf).mkdir()
+    (folder / "sha256" / shelf / f"{DIGEST}.mp4").write_bytes(BODY)
+    assert client.get(f"/media/sha256/{shelf}/{DIGEST}.mp4").status_code == 404
+    assert client.get(URL).status_code == 200
+
+
 def test_a_folder_may_come_later(tmp_path: Path, room: Room, live: Live) -> None:
     with TestClient(make_app(room, live, MediaStore(str(tmp_path / "later")))) as client:
         assert client.get(URL).status_code == 404

@@ -43,7 +43,7 @@ def test_a_running_video_counts_the_steps_it_has_done(room: Room) -> None:
     ("error", "words"),
     [
         ("storage", "could not be stored"),
-        ("prompt refused by the safety checks", "prompt refused"),
+        ("prompt refused by the safety checks", "Prompt refused by the safety checks."),
         ("", "without saying why"),
     ],
 )

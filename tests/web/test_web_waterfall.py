@@ -64,6 +64,43 @@ def test_a_span_whose_parent_has_not_come_is_a_root_for_now() -> None:
     assert view["spans"][0]["start"] == 0
 
 
+def test_a_span_whose_parent_never_came_lies_under_the_root_and_says_so() -> None:
+    view = trace_view(
+        [
+            make("app", 0, 900),
+            make("video_generation_request", 100, 500, "app"),
+            make("step_1", 200, 50, "denoising_loop"),
+            make("inside", 210, 10, "step_1"),
+            make("earlier", 50, 10, "absent"),
+            make("later", 2000, 10, "absent"),
+        ]
+    )
+    parents = {s["id"]: s["parent"] for s in view["spans"]}
+    assert parents == {
+        "app": None,
+        "video_generation_request": "app",
+        "step_1": "app",
+        "inside": "step_1",
+        "earlier": "app",
+        "later": None,
+    }
+    missing = {s["id"]: s["missing_parent"] for s in view["spans"] if "missing_parent" in s}
+    assert missing == {"step_1": "denoising_loop", "earlier": "absent"}
+
+
+def test_the_requests_own_root_keeps_orphans_whoever_called_it() -> None:
+    view = trace_view(
+        [
+            make("video_generation_request", 100, 500, "callers"),
+            make("step_1", 200, 50, "denoising_loop"),
+        ]
+    )
+    assert [(s["id"], s["parent"]) for s in view["spans"]] == [
+        ("video_generation_request", None),
+        ("step_1", "video_generation_request"),
+    ]
+
+
 def test_spans_that_point_in_circles_are_drawn() -> None:
     spans = [make("self", 0, 1, "self"), make("a", 0, 9, "b"), make("b", 1, 3, "c"), make("c", 2, 4, "a")]
     view = trace_view(spans)

@@ -22,6 +22,7 @@ from starlette.testclient import TestClient
 
 from otlp_messages import attributes, logs_request, metrics_request, trace_request
 from rushes.ingest import Receiver
+from rushes.query import Readers
 from rushes.web.api import routes
 from rushes.web.api.numbers import duration, moment, number
 from telemetry_store import NOW_NS, NOW_S, shared_store, unique
@@ -29,7 +30,7 @@ from telemetry_store import NOW_NS, NOW_S, shared_store, unique
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    with TestClient(Starlette(routes=routes(shared_store(), version="1.2"))) as client:
+    with TestClient(Starlette(routes=routes(Readers.over(shared_store()), version="1.2"))) as client:
         yield client
 
 
@@ -184,6 +185,8 @@ def test_logs_are_json_lines(client: TestClient) -> None:
         ("/api/traces?limit=many", "limit", "many"),
         ("/api/traces?min_duration_ms=-1", "min_duration_ms", "-1"),
         ("/api/traces?min_duration_ms=nan", "min_duration_ms", "nan"),
+        (f"/api/traces?min_duration_ms={'9' * 400}", "min_duration_ms", "9" * 200),
+        (f"/api/videos?before_ns={'9' * 5000}", "before_ns", "9" * 200),
         ("/api/traces?status=bad", "status", "bad"),
         ("/api/logs?trace_id=xyz", "trace_id", "xyz"),
         ("/api/logs?limit=100000", "limit", "100000"),
@@ -242,7 +245,7 @@ def test_times_and_durations() -> None:
 def test_promtool_can_query(metric: str) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        app = Starlette(routes=routes(shared_store()))
+        app = Starlette(routes=routes(Readers.over(shared_store())))
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -47,6 +47,8 @@ _FIELDS: Final = {
     "signal": "spans, logs or metrics",
     "exit_code": "exit code of a process",
     "process": "name of a process",
+    "gpu_index": "the GPU's index on its host",
+    "xid": "NVIDIA's number for the error",
     "restarts": "how often it was restarted",
     "pipeline": "the class of a diffusers pipeline",
     "module": "a component's name and class",
@@ -121,6 +123,8 @@ _LIST: Final = (
         "the module map does not know this part of a pipeline; its steps are timed whole",
         "model", "pipeline", "module",
     ),
+    _event("gpu.unavailable", Level.WARN, "no GPU is watched", "error"),
+    _event("gpu.xid", Level.WARN, "the driver reported an XID error", "gpu_index", "xid", "error"),
     _event("log.message", Level.INFO, "a line from a library, as it wrote it", "error"),
 )  # fmt: skip
 

@@ -15,11 +15,13 @@ __all__ = [
     "REASON",
     "SAFETY_CATEGORIES",
     "STEP_TYPES",
+    "THROTTLE_REASONS",
     "TIER",
     "TIERS",
     "WORKER",
     "WORKER_STATES",
     "Reason",
+    "Throttle",
     "Tier",
 ]
 
@@ -40,6 +42,8 @@ Reason = Literal[
     "timeout", "cuda_error", "oom", "safety_block", "checkpoint", "provider", "storage", "internal"
 ]
 FAILURE_REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
+Throttle = Literal["sw_power_cap", "hw_slowdown", "sync_boost", "sw_thermal", "hw_thermal", "hw_power_brake"]
+THROTTLE_REASONS: Final[tuple[Throttle, ...]] = get_args(Throttle)
 WORKER_STATES: Final = ("loading", "idle", "generating", "draining", "offline")
 SAFETY_CATEGORIES: Final = ("nsfw", "violence", "csam", "deepfake", "hate")
 

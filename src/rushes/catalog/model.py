@@ -59,6 +59,7 @@ class Metric:
         unit: UCUM ("s", "ms", "By", "%", "Cel", "Gbit/s", "USD"), empty for counts and ratios.
         buckets: upper bounds of a histogram in `unit`, without +Inf.
         target: the target or alert threshold that the specification gives, in its words.
+        requires: hardware without which there is no such series, such as "GPU".
     """
 
     name: str
@@ -71,6 +72,7 @@ class Metric:
     target: str = ""
     status: Status = Status.STABLE
     specified: bool = True
+    requires: str = ""
 
     def __post_init__(self) -> None:
         if bool(self.buckets) != (self.kind is Kind.HISTOGRAM):

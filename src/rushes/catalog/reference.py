@@ -44,7 +44,9 @@ def metrics_page() -> str:
 
 
 def _metric(metric: Metric) -> str:
-    facts = [f"{metric.kind.value}, {_state(metric.status)}"]
+    facts = [
+        f"{metric.kind.value}, {_state(metric.status)}{f' where there is {metric.requires}' if metric.requires else ''}"
+    ]
     if metric.unit:
         facts.append(f"unit {metric.unit}")
     if metric.target and metric.target != "-":

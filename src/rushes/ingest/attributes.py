@@ -6,16 +6,25 @@ import base64
 import json
 import math
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from rushes.ingest.limits import Limits
 from rushes.ingest.stats import Refusals
 
-__all__ = ["as_text", "plain", "split", "typed_json"]
+__all__ = ["Origin", "as_text", "origin", "plain", "split", "typed_json"]
 
 _MAX_DEPTH: Final = 8
+
+
+class Origin(NamedTuple):
+    """Where spans and log records come from: the service, and the resource as the store's two columns have it."""
+
+    service: str
+    strings: dict[str, str]
+    typed: str
 
 
 def plain(value: AnyValue, limits: Limits, refusals: Refusals, depth: int = 0) -> Any:
@@ -96,3 +105,9 @@ def _cut(text: str, limits: Limits, refusals: Refusals) -> str:
         return text
     refusals.cut += 1
     return text[: limits.value_length]
+
+
+def origin(resource: Resource, limits: Limits, refusals: Refusals) -> Origin:
+    """A resource as its spans and records carry it."""
+    strings, typed = split(resource.attributes, limits, refusals)
+    return Origin(strings.get("service.name", ""), strings, typed_json(typed))

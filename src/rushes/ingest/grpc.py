@@ -78,7 +78,7 @@ def _export(receiver: Receiver, signal: Signal) -> Callable[[bytes, Any], Awaita
         try:
             reply = await receiver.receive(signal, body)
         except UndecodableBody as error:
-            receiver.stats.fail("undecodable", str(error))
+            receiver.refuse(signal, "undecodable")
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
             raise
         except StoreUnavailable as error:

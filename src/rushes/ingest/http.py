@@ -51,7 +51,7 @@ def _endpoint(receiver: Receiver, signal: Signal) -> Callable[[Request], Awaitab
         except (BodyTooLarge, UndecodableBody, ClientDisconnect, StoreError) as error:
             if isinstance(error, BodyTooLarge | UndecodableBody):
                 reason = "too_large" if isinstance(error, BodyTooLarge) else "undecodable"
-                receiver.stats.fail(reason, str(error))
+                receiver.refuse(signal, reason)
             return _refusal(error, kind)
         return Response(_encoded(reply, kind), media_type=kind)
 

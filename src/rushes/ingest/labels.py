@@ -15,6 +15,7 @@ __all__ = ["KnownSeries", "label_name", "labels", "le", "series_id"]
 
 _LEGAL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 _ILLEGAL: Final = re.compile(r"[^a-zA-Z0-9_]")
+_SWEEP_S: Final = 60
 
 
 def label_name(attribute: str) -> str:
@@ -63,6 +64,7 @@ class KnownSeries:
         self._per_metric = per_metric
         self._active_s = active_s
         self._seen: dict[str, dict[int, int]] = {}
+        self._swept: dict[str, int] = {}
 
     def load(self, store: Store, now_s: int) -> None:
         """Take over what the store has seen lately, so that a restart doesn't lift the limit."""
@@ -75,10 +77,17 @@ class KnownSeries:
             self._seen.setdefault(metric, {})[identity] = seen
 
     def admits(self, metric: str, identity: int, now_s: int, *, coming: int) -> bool:
-        """Whether the metric may have this series beside `coming` new ones: it is known, or there is room."""
+        """Whether the metric may have this series beside `coming` new ones: it is known, or there is room.
+
+        A metric that is full is searched for idle series at most once a minute: a flood of new series costs
+        no more than their refusal.
+        """
         of_metric = self._seen.get(metric, {})
         if identity in of_metric or len(of_metric) + coming < self._per_metric:
             return True
+        if 0 <= now_s - self._swept.get(metric, -_SWEEP_S) < _SWEEP_S:
+            return False
+        self._swept[metric] = now_s
         idle = [known for known, seen in of_metric.items() if seen < now_s - self._active_s]
         for known in idle:
             del of_metric[known]

@@ -11,7 +11,7 @@ from typing import Any, Final
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-from rushes.ingest.attributes import as_text, plain, split, typed_json
+from rushes.ingest.attributes import as_text, origin, plain, split, typed_json
 from rushes.ingest.columns import Clockwork, Columns
 from rushes.ingest.limits import Limits
 from rushes.ingest.stats import Refusals
@@ -31,9 +31,7 @@ def log_columns(
     columns = Columns("logs")
     traces: set[str] = set()
     for of_resource in request.resource_logs:
-        resource, resource_typed = split(of_resource.resource.attributes, limits, refusals)
-        service = resource.get("service.name", "")
-        resource_json = typed_json(resource_typed)
+        service, resource, resource_json = origin(of_resource.resource, limits, refusals)
         for of_scope in of_resource.scope_logs:
             for record in of_scope.log_records:
                 ts = record.time_unix_nano or record.observed_time_unix_nano or clock.now_ns

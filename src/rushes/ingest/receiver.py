@@ -12,8 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
@@ -30,6 +29,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from rushes.ingest.columns import Clockwork, Columns
+from rushes.ingest.complaints import Complaints
 from rushes.ingest.labels import KnownSeries
 from rushes.ingest.limits import Limits, UndecodableBody
 from rushes.ingest.logs import log_columns
@@ -42,15 +42,9 @@ __all__ = ["OnIngest", "Receiver", "Signal"]
 
 Signal: TypeAlias = Literal["traces", "metrics", "logs"]
 OnIngest: TypeAlias = Callable[[str, set[str]], None]
-_M = TypeVar("_M", bound=Message)
+Parse: TypeAlias = Callable[[bytes, Message], None]
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    reply: Message
-    traces: set[str]
 
 
 class Receiver:
@@ -85,12 +79,11 @@ class Receiver:
         self._known = KnownSeries(
             per_metric=self.limits.series_per_metric, active_s=self.limits.series_active_s
         )
+        self._complaints = Complaints(clock_ns)
         self._described: dict[str, tuple[tuple[str, str, str], int]] = {}
         self._known.load(store, clock_ns() // 1_000_000_000)
 
-    async def receive(
-        self, signal: Signal, body: bytes, parse: Callable[[bytes, Message], None] | None = None
-    ) -> Message:
+    async def receive(self, signal: Signal, body: bytes, parse: Parse | None = None) -> Message:
         """Store one export request; the reply names what was refused, if anything was.
 
         Args:
@@ -104,61 +97,63 @@ class Receiver:
             StoreError: the store refused the rows; repeating won't help.
         """
         if self._pending >= self.limits.pending:
-            error = f"{self._pending} requests are waiting for the store already"
-            self.stats.fail("overloaded", error)
-            raise StoreUnavailable(error)
+            self.refuse(signal, "overloaded")
+            raise StoreUnavailable(f"{self._pending} requests are waiting for the store already")
         self._pending += 1
         try:
-            done = await asyncio.get_running_loop().run_in_executor(
+            reply, traces = await asyncio.get_running_loop().run_in_executor(
                 self._pool, self._process, signal, body, parse or _protobuf
             )
         except StoreError as error:
-            self.stats.fail("store", str(error))
+            self.stats.fail("store")
+            self._complaints.store_failed(signal, error)
             raise
         finally:
             self._pending -= 1
         if self._on_ingest is not None:
             try:
-                self._on_ingest(signal, done.traces)
+                self._on_ingest(signal, traces)
             except Exception:  # a listener's defect must not refuse telemetry that is already stored
                 _logger.exception("listener for ingested telemetry failed")
-        return done.reply
+        return reply
+
+    def refuse(self, signal: Signal, reason: str) -> None:
+        """Count, and say in the log, that a request was refused whole (too_large, undecodable, overloaded)."""
+        self.stats.fail(reason)
+        self._complaints.refused(signal, reason)
 
     def close(self) -> None:
         """Finish what is being stored and stop the threads. Blocks."""
         self._pool.shutdown(wait=True)
 
-    def _process(self, signal: Signal, body: bytes, parse: Callable[[bytes, Message], None]) -> _Done:
-        refusals = Refusals()
+    def _process(self, signal: Signal, body: bytes, parse: Parse) -> tuple[Message, set[str]]:
+        """Stores the request; its reply, and the ids of the traces that it touches."""
+        kind = _KINDS[signal]
+        request, reply, refusals = kind.request(), kind.reply(), Refusals()
+        parse(body, request)
         clock = Clockwork(self._clock_ns(), self._store.retention_s, self.limits.future_s)
-        done = _PROCESSORS[signal](self, body, parse, clock, refusals)
+        traces = kind.take(self, request, clock, refusals)
         self.stats.refuse(refusals)
-        return done
+        for reason in refusals.reasons:
+            self._complaints.refused(signal, reason.code)
+        if refusals.total:
+            setattr(reply.partial_success, kind.rejected, refusals.total)
+            reply.partial_success.error_message = refusals.message(kind.noun)
+        return reply, traces
 
-    def _traces(self, body: bytes, parse: Any, clock: Clockwork, refusals: Refusals) -> _Done:
-        request = _parsed(ExportTraceServiceRequest(), body, parse)
+    def _traces(self, request: Any, clock: Clockwork, refusals: Refusals) -> set[str]:
         columns, traces = span_columns(request, clock, self.limits, refusals)
         self._insert(columns)
         self.stats.accept(spans=len(columns))
-        reply = ExportTraceServiceResponse()
-        if refusals.total:
-            reply.partial_success.rejected_spans = refusals.total
-            reply.partial_success.error_message = refusals.message("spans")
-        return _Done(reply, traces)
+        return traces
 
-    def _logs(self, body: bytes, parse: Any, clock: Clockwork, refusals: Refusals) -> _Done:
-        request = _parsed(ExportLogsServiceRequest(), body, parse)
+    def _logs(self, request: Any, clock: Clockwork, refusals: Refusals) -> set[str]:
         columns, traces = log_columns(request, clock, self.limits, refusals)
         self._insert(columns)
         self.stats.accept(logs=len(columns))
-        reply = ExportLogsServiceResponse()
-        if refusals.total:
-            reply.partial_success.rejected_log_records = refusals.total
-            reply.partial_success.error_message = refusals.message("log records")
-        return _Done(reply, traces)
+        return traces
 
-    def _metrics(self, body: bytes, parse: Any, clock: Clockwork, refusals: Refusals) -> _Done:
-        request = _parsed(ExportMetricsServiceRequest(), body, parse)
+    def _metrics(self, request: Any, clock: Clockwork, refusals: Refusals) -> set[str]:
         now_s = clock.now_ns // 1_000_000_000
         with self._lock:
             batch = metric_batch(request, clock, self.limits, refusals, self._known)
@@ -172,11 +167,7 @@ class Receiver:
                     self._known.wrote(metric, identity, now_s)
             self._described.update(described)
         self.stats.accept(samples=len(batch.samples))
-        reply = ExportMetricsServiceResponse()
-        if refusals.total:
-            reply.partial_success.rejected_data_points = refusals.total
-            reply.partial_success.error_message = refusals.message("data points")
-        return _Done(reply, set())
+        return set()
 
     def _new_descriptions(
         self, batch: MetricBatch, now_s: int
@@ -194,10 +185,39 @@ class Receiver:
             self._store.insert(columns.table, columns.arrow())
 
 
-_PROCESSORS: Final[dict[Signal, Callable[[Receiver, bytes, Any, Clockwork, Refusals], _Done]]] = {
-    "traces": Receiver._traces,  # noqa: SLF001  this module's own table of its own methods
-    "logs": Receiver._logs,  # noqa: SLF001
-    "metrics": Receiver._metrics,  # noqa: SLF001
+class _Kind(NamedTuple):
+    """What differs between the signals: messages, how the reply names what was refused, and who takes it."""
+
+    request: Callable[[], Message]
+    reply: Callable[[], Any]
+    rejected: str
+    noun: str
+    take: Callable[[Receiver, Any, Clockwork, Refusals], set[str]]
+
+
+# The methods are this module's own: a table of them beats three of one shape.
+_KINDS: Final[dict[Signal, _Kind]] = {
+    "traces": _Kind(
+        ExportTraceServiceRequest,
+        ExportTraceServiceResponse,
+        "rejected_spans",
+        "spans",
+        Receiver._traces,  # noqa: SLF001
+    ),
+    "logs": _Kind(
+        ExportLogsServiceRequest,
+        ExportLogsServiceResponse,
+        "rejected_log_records",
+        "log records",
+        Receiver._logs,  # noqa: SLF001
+    ),
+    "metrics": _Kind(
+        ExportMetricsServiceRequest,
+        ExportMetricsServiceResponse,
+        "rejected_data_points",
+        "data points",
+        Receiver._metrics,  # noqa: SLF001
+    ),
 }
 
 
@@ -206,8 +226,3 @@ def _protobuf(body: bytes, message: Message) -> None:
         message.ParseFromString(body)
     except DecodeError as error:
         raise UndecodableBody(f"the body is not an OTLP export request in protobuf: {error}") from error
-
-
-def _parsed(message: _M, body: bytes, parse: Callable[[bytes, Message], None]) -> _M:
-    parse(body, message)
-    return message

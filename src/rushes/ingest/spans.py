@@ -8,7 +8,7 @@ from typing import Any, Final
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from rushes.ingest.attributes import split, typed_json
+from rushes.ingest.attributes import origin, split, typed_json
 from rushes.ingest.columns import Clockwork, Columns
 from rushes.ingest.limits import Limits
 from rushes.ingest.stats import Reason, Refusals
@@ -28,9 +28,7 @@ def span_columns(
     columns = Columns("spans")
     traces: set[str] = set()
     for of_resource in request.resource_spans:
-        resource, resource_typed = split(of_resource.resource.attributes, limits, refusals)
-        service = resource.get("service.name", "")
-        resource_json = typed_json(resource_typed)
+        service, resource, resource_json = origin(of_resource.resource, limits, refusals)
         for of_scope in of_resource.scope_spans:
             scope = of_scope.scope
             for span in of_scope.spans:

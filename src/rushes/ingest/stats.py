@@ -46,7 +46,6 @@ class IngestStats:
         refused: spans, records and points refused, by the reason's code.
         failed: requests refused whole, by reason (too_large, undecodable, store, overloaded).
         cut: attribute values shortened or dropped.
-        last_error: the newest reason for refusing a whole request, "" when there was none.
     """
 
     def __init__(self) -> None:
@@ -57,7 +56,6 @@ class IngestStats:
         self.cut = 0
         self.refused: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
-        self.last_error = ""
 
     def accept(self, *, spans: int = 0, logs: int = 0, samples: int = 0) -> None:
         with self._lock:
@@ -71,7 +69,6 @@ class IngestStats:
                 self.refused[reason.code] += count
             self.cut += refusals.cut
 
-    def fail(self, reason: str, error: str) -> None:
+    def fail(self, reason: str) -> None:
         with self._lock:
             self.failed[reason] += 1
-            self.last_error = error

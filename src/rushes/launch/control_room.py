@@ -25,8 +25,7 @@ from rushes.ingest.http import routes as otlp_routes
 from rushes.launch import local
 from rushes.launch.lifetime import SUPERVISED, end_with_parent
 from rushes.launch.ports import PortTaken, reserve
-from rushes.query import Logs, Traces, Videos
-from rushes.query.promql import PromQL
+from rushes.query import Readers
 from rushes.sdk import configure, exposition, instruments, logs
 from rushes.settings import Settings
 from rushes.store.chdb_store import ChdbStore
@@ -80,12 +79,13 @@ async def _serve(settings: Settings, store: Store) -> None:
     live = Live()
     receiver = Receiver(store, limits=Limits(), on_ingest=live.notify)
     _observe(receiver.stats)
+    readers = Readers.over(store)
     pages = create_app(
-        videos=Videos(store),
-        traces=Traces(store),
-        logs=Logs(store),
-        promql=PromQL(store),
-        api_routes=[Route("/metrics", _metrics), *api_routes(store, version=version("rushes"))],
+        videos=readers.videos,
+        traces=readers.traces,
+        logs=readers.logs,
+        promql=readers.promql,
+        api_routes=[Route("/metrics", _metrics), *api_routes(readers, version=version("rushes"))],
         media=MediaStore(settings.media_url),
         live=live,
         health=lambda: _health(store, receiver.stats),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib.metadata import version
 from typing import Final
 
@@ -18,13 +19,14 @@ from rushes.launch.lifetime import end_with_parent
 from rushes.launch.ports import reserve
 from rushes.sdk import configure, exposition, instruments, logs, shutdown
 from rushes.settings import Settings
-from rushes.studio import outcome, scratch
+from rushes.studio import outcome
 from rushes.studio.board import Board
 from rushes.studio.gateway import create_app
 from rushes.studio.jobs import FileLiveness, Job, JobStore, Reaper, Submitter, open_database, pid_of
 from rushes.studio.keys import KeyStore
 from rushes.studio.models import offered
 from rushes.studio.observed import observe
+from rushes.studio.scratch import leaving_nothing
 from rushes.studio.secret_files import development_secret, hash_key, prompt_key
 from rushes.studio.storage import Media
 
@@ -51,13 +53,14 @@ def run(settings: Settings) -> None:
     for reason in missing.values():
         _LOG.error("log.message", error=reason)
     media = Media(settings.storage_url)
+    ended = partial(leaving_nothing, store=store, media=media, scratch=settings.scratch_dir)
     observe(store, keys, Board(settings.workers_dir), cards)
     _zero_counters()
     reaper = Reaper(
         store,
         submitter,
         FileLiveness(settings.workers_dir),
-        on_lost=lambda job: _ended(job, settings, _on_lost),
+        on_lost=ended(_on_lost),
     )
     app = create_app(
         store=store,
@@ -67,7 +70,7 @@ def run(settings: Settings) -> None:
         media=media,
         unavailable=missing,
         prices={name: settings.prices.get(name, settings.price) for name in cards},
-        on_cancelled=lambda job: _ended(job, settings, outcome.finish_cancelled),
+        on_cancelled=ended(outcome.finish_cancelled),
         max_queue_depth=settings.max_queue_depth,
         hash_key=hash_key(settings),
         extra_routes=[Route("/metrics", _metrics_endpoint(settings))],
@@ -92,16 +95,17 @@ def run(settings: Settings) -> None:
 
 
 def _development_key(keys: KeyStore, secret: str) -> None:
-    """The key of local.json: made on first use, and again for a new database."""
-    if keys.find(secret) is None:
-        keys.create(
-            "development",
-            tier="premium",
-            rate_limit_per_minute=_DEVELOPMENT_RATE,
-            quota_per_day=_DEVELOPMENT_QUOTA,
-            credits=_DEVELOPMENT_CREDITS,
-            secret=secret,
-        )
+    """The key of local.json: made on first use, and again for a new database; a revoked one stays revoked."""
+    made = keys.ensure(
+        secret,
+        name="development",
+        tier="premium",
+        rate_limit_per_minute=_DEVELOPMENT_RATE,
+        quota_per_day=_DEVELOPMENT_QUOTA,
+        credits=_DEVELOPMENT_CREDITS,
+    )
+    if made is None:
+        _LOG.warning("log.message", error="the development key of local.json was revoked and opens nothing")
 
 
 def _metrics_endpoint(settings: Settings) -> Callable[[Request], Awaitable[Response]]:
@@ -125,14 +129,8 @@ def _zero_counters() -> None:
     instruments.job_cancellation_total.zero(model=MODELS)
 
 
-def _ended(job: Job, settings: Settings, tell: Callable[[Job], None]) -> None:
-    """A job that ends here, and not in a worker, leaves nothing behind either."""
-    scratch.remove(settings.scratch_dir, job.id)
-    tell(job)
-
-
 def _on_lost(job: Job) -> None:
-    """A worker died with this job in hand."""
-    pid = pid_of(job.executor_id)
-    _LOG.error("worker.lost", request_id=job.id, pid=pid, error=job.error_message)
+    """The reaper gave this job up: its worker died, or nobody had it any more."""
+    if job.error_code == "worker_lost":
+        _LOG.error("worker.lost", request_id=job.id, pid=pid_of(job.executor_id), error=job.error_message)
     outcome.finish_failed(job)

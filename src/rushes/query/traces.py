@@ -11,10 +11,13 @@ from typing import Any, Final
 from rushes.query.attributes import Attributes, joined
 from rushes.store.interface import Param, Row, Store
 
-__all__ = ["SpanRow", "TraceSummary", "Traces"]
+__all__ = ["TRACE_STATUSES", "SpanRow", "TraceSummary", "Traces"]
+
+TRACE_STATUSES: Final = ("unset", "ok", "error")
 
 _MAX_SPANS: Final = 50_000
 _NS: Final = 1_000_000_000
+_LONGEST_MS: Final = 1e13  # 300 years, more than nanoseconds since the epoch can span
 # Newest first without reading everything: most lists are filled by the last hour.
 _WINDOWS_S: Final = (3_600, 86_400)
 
@@ -90,7 +93,15 @@ class Traces:
         status: str | None = None,
         limit: int = 50,
     ) -> list[TraceSummary]:
-        """Traces with a span that fits all the given conditions, newest first."""
+        """Traces with a span that fits all the given conditions, newest first.
+
+        Args:
+            service: the span's service.
+            name: the span's name.
+            min_duration_ms: the span took at least so many milliseconds.
+            status: one of TRACE_STATUSES.
+            limit: at most so many traces.
+        """
         where, params = _conditions(service, name, min_duration_ms, status)
         now_s = self._clock_ns() // _NS
         ids: list[str] = []
@@ -170,7 +181,7 @@ def _conditions(
         params["name"] = name
     if min_duration_ms is not None:
         where.append("duration >= {shortest:UInt64}")
-        params["shortest"] = max(0, round(min_duration_ms * 1e6))
+        params["shortest"] = round(min(max(0.0, min_duration_ms), _LONGEST_MS) * 1e6)
     if status is not None:
         where.append("status = {status:String}")
         params["status"] = status
@@ -212,7 +223,7 @@ def _span(row: Row) -> SpanRow:
 
 
 _KINDS: Final = {"unspecified": 0, "internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
-_STATUSES: Final = {"unset": 0, "ok": 1, "error": 2}
+_STATUSES: Final = {status: code for code, status in enumerate(TRACE_STATUSES)}
 
 
 def _otlp_span(row: Row) -> dict[str, Any]:

@@ -6,15 +6,16 @@ The control room keeps no table of jobs: whatever reaches it over OTLP is what i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from rushes.store.interface import Param, Row, Store
 
-__all__ = ["VideoRow", "VideoStatus", "Videos"]
+__all__ = ["VIDEO_STATUSES", "VideoRow", "VideoStatus", "Videos"]
 
 VideoStatus: TypeAlias = Literal[
     "queued", "encoding", "waiting", "generating", "completed", "failed", "cancelled"
 ]
+VIDEO_STATUSES: Final[tuple[VideoStatus, ...]] = get_args(VideoStatus)
 
 _STATUS_OF: Final[dict[str, VideoStatus]] = {
     "generation.job.accepted": "queued",
@@ -139,9 +140,7 @@ class Videos:
             order = ""
             events = [event for event, means in _STATUS_OF.items() if means == status]
             if not events:
-                raise ValueError(
-                    f"status must be one of {', '.join(dict.fromkeys(_STATUS_OF.values()))}, not {status!r}"
-                )
+                raise ValueError(f"status must be one of {', '.join(VIDEO_STATUSES)}, not {status!r}")
             shown = "last_event IN {events:Array(String)}"
             params["events"] = events
         sql = _LIST % {"candidates": " AND ".join(candidates) + order, "shown": shown}

@@ -135,6 +135,46 @@ class _NvlinkBandwidthGbps(Instrument):
     def set(self, value: float, *, worker_id: str, gpu_index: str, gpu_type: str) -> None: ...
     def observe(self, callback: Observe) -> None: ...
 
+class _RushesGpuPowerDrawWatts(Instrument):
+    def set(self, value: float, *, worker_id: str, gpu_index: str, gpu_type: str) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+
+class _RushesGpuThrottled(Instrument):
+    def set(
+        self,
+        value: float,
+        *,
+        worker_id: str,
+        gpu_index: str,
+        gpu_type: str,
+        reason: Literal[
+            "sw_power_cap", "hw_slowdown", "sync_boost", "sw_thermal", "hw_thermal", "hw_power_brake"
+        ],
+    ) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+
+class _RushesGpuEccErrorsTotal(Instrument):
+    def add(
+        self,
+        amount: float = 1,
+        *,
+        worker_id: str,
+        gpu_index: str,
+        gpu_type: str,
+        kind: Literal["corrected", "uncorrected"],
+    ) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+    def zero(self, **known: Iterable[str]) -> None: ...
+
+class _RushesGpuXidErrorsTotal(Instrument):
+    def add(self, amount: float = 1, *, worker_id: str, gpu_index: str, gpu_type: str) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+    def zero(self, **known: Iterable[str]) -> None: ...
+
+class _RushesGpuXidLast(Instrument):
+    def set(self, value: float, *, worker_id: str, gpu_index: str, gpu_type: str) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+
 class _PregenSafetyBlockTotal(Instrument):
     def add(self, amount: float = 1, *, category: str, classifier: str) -> None: ...
     def observe(self, callback: Observe) -> None: ...
@@ -247,6 +287,11 @@ gpu_worker_status: _GpuWorkerStatus
 worker_model_load_duration_seconds: _WorkerModelLoadDurationSeconds
 tensor_parallel_comm_duration_ms: _TensorParallelCommDurationMs
 nvlink_bandwidth_gbps: _NvlinkBandwidthGbps
+rushes_gpu_power_draw_watts: _RushesGpuPowerDrawWatts
+rushes_gpu_throttled: _RushesGpuThrottled
+rushes_gpu_ecc_errors_total: _RushesGpuEccErrorsTotal
+rushes_gpu_xid_errors_total: _RushesGpuXidErrorsTotal
+rushes_gpu_xid_last: _RushesGpuXidLast
 pregen_safety_block_total: _PregenSafetyBlockTotal
 postgen_safety_block_total: _PostgenSafetyBlockTotal
 deepfake_detection_score: _DeepfakeDetectionScore

@@ -126,7 +126,7 @@ def _finish_root(job: Job, *, error: str | None) -> None:
         "gen_ai.request.seed": job.seed,
         "gen_ai.response.id": job.id,
     }
-    if job.media:
+    if job.media and job.state is JobState.COMPLETED:
         attributes["rushes.media"] = job.media
     if job.state is JobState.FAILED:
         attributes["error.type"] = job.failure_reason or "internal"

@@ -91,8 +91,11 @@ def generate(job_id: str, tools: Tools) -> None:
         media, size = render.media, render.size_bytes
         if not done or media is None or size is None:
             return
-        if tools.store.complete(job_id, media=media, size_bytes=size):
-            outcome.finish_completed(_claimed(job_id, tools))
+        completed = tools.store.complete(job_id, media=media, size_bytes=size)
+        if completed is not None:
+            outcome.finish_completed(completed)
+        elif not tools.store.media_in_use(media):
+            tools.media.delete(media)  # the job was ended after its upload: nobody would ever delete it
 
 
 def _claimed(job_id: str, tools: Tools) -> Job:
@@ -161,8 +164,8 @@ def _run(stages: Iterable[Stage], render: Render, begun_ns: int) -> bool:
 def _fail(render: Render, error: BaseException, doing: str) -> None:
     failure = classify(error, doing=doing)
     render.clean_up()
-    store, job_id = render.tools.store, render.job.id
-    if store.fail(job_id, code=failure.code, message=failure.message, reason=failure.reason):
-        failed = store.get(job_id)
-        if failed is not None:
-            outcome.finish_failed(failed)
+    failed = render.tools.store.fail(
+        render.job.id, code=failure.code, message=failure.message, reason=failure.reason
+    )
+    if failed is not None:
+        outcome.finish_failed(failed)

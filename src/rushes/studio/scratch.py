@@ -7,11 +7,17 @@ cancellation, the reaper for a dead worker. What a killed process leaves is swep
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
-from rushes.studio.jobs import JobStore
+from rushes.sdk import logs
+from rushes.studio.jobs import Job, JobStore
+from rushes.studio.storage import Media, NoSuchObject, StorageError
 
-__all__ = ["folder_of", "remove", "sweep"]
+__all__ = ["folder_of", "leaving_nothing", "remove", "sweep"]
+
+_LOG: Final = logs.get_logger("scratch")
 
 
 def folder_of(scratch: Path, job_id: str) -> Path:
@@ -22,6 +28,23 @@ def folder_of(scratch: Path, job_id: str) -> Path:
 def remove(scratch: Path, job_id: str) -> None:
     """Removes a job's folder, if there is one."""
     shutil.rmtree(folder_of(scratch, job_id), ignore_errors=True)
+
+
+def leaving_nothing(
+    tell: Callable[[Job], None], *, store: JobStore, media: Media, scratch: Path
+) -> Callable[[Job], None]:
+    """What to call with a job that was given up: its folder goes, and what it had stored already; then `tell`."""
+
+    def ended(job: Job) -> None:
+        remove(scratch, job.id)
+        try:
+            if job.media and not store.media_in_use(job.media):
+                media.delete(job.media)
+        except (StorageError, NoSuchObject) as error:
+            _LOG.error("log.message", error=f"a given-up video's object stays in the store: {error}")
+        tell(job)
+
+    return ended
 
 
 def sweep(scratch: Path, store: JobStore) -> list[str]:

@@ -9,16 +9,17 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from rushes.catalog import MODELS
+from rushes.instrument.gpu import Collector, WorkerProcess, by_process
 from rushes.sdk import configure, instruments, logs, serve_metrics, shutdown
 from rushes.settings import Settings
 from rushes.studio import outcome, pipeline
 from rushes.studio.board import Board, State, WorkerInfo
 from rushes.studio.device import pick_device
-from rushes.studio.jobs import Job, JobStore, open_database, run_worker
+from rushes.studio.jobs import JobStore, open_database, run_worker
 from rushes.studio.models import WeightsMissing, available
 from rushes.studio.render import Tools
 from rushes.studio.safety import Blocklist
-from rushes.studio.scratch import sweep
+from rushes.studio.scratch import leaving_nothing, sweep
 from rushes.studio.secret_files import hash_key, prompt_key
 from rushes.studio.shelf import Shelf
 from rushes.studio.storage import Media
@@ -113,8 +114,11 @@ def work(
         hash_key=hash_key(settings),
     )
     sweep(settings.scratch_dir, store)
+    ended = leaving_nothing(outcome.finish_failed, store=store, media=tools.media, scratch=tools.scratch)
     _zero_counters()
     threading.Thread(target=presence.drain_when, args=(stop,), daemon=True).start()
+    gpus = Collector(settings.data_dir / "gpu.lock", workers=by_process(lambda: _processes(board)))
+    gpus.start()
     if preload:
         _preload(shelf, settings)
     try:
@@ -129,12 +133,13 @@ def work(
             workers_dir=settings.workers_dir,
             stop=stop,
             on_ready=presence.ready,
-            on_failed=_on_failed,
+            on_failed=lambda job, _error: ended(job),
             drain_s=DRAIN_S,
         )
         board.withdraw(worker_id)
         _LOG.info("worker.stopped", worker_role=role, pid=os.getpid())
     finally:
+        gpus.stop()
         shutdown()
 
 
@@ -151,13 +156,14 @@ def _preload(shelf: Shelf, settings: Settings) -> None:
         torch.set_num_threads(settings.torch_threads)
 
 
+def _processes(board: Board) -> list[WorkerProcess]:
+    """The host's workers, for whoever has to say which of them a GPU works for."""
+    return [WorkerProcess(w.worker_id, frozenset({w.pid})) for w in board.workers() if w.state != "offline"]
+
+
 def _zero_counters() -> None:
     """Counters exist from the start, so that their first event shows in rate() and increase()."""
     instruments.video_generation_success_total.zero(model=MODELS)
     instruments.video_generation_failure_total.zero(model=MODELS)
     instruments.video_seconds_generated_total.zero(model=MODELS)
     instruments.credits_consumed_total.zero(model=MODELS)
-
-
-def _on_failed(job: Job, _error: BaseException | None) -> None:
-    outcome.finish_failed(job)

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from rushes.web.headers import SECURITY_HEADERS
+from rushes.web.parameters import BadParameterError
 from rushes.web.timerange import BadTimeRangeError
 
 if TYPE_CHECKING:
@@ -28,15 +29,20 @@ class ErrorPages:
 
     def handlers(self) -> Mapping[Any, Any]:
         """For Starlette's `exception_handlers`."""
-        return {HTTPException: self.http, BadTimeRangeError: self.bad_range, 500: self.broken}
+        return {
+            HTTPException: self.http,
+            BadTimeRangeError: self.bad_request,
+            BadParameterError: self.bad_request,
+            500: self.broken,
+        }
 
     async def http(self, request: Request, exc: Exception) -> Response:
         """Not found, not allowed, and the like."""
         error = exc if isinstance(exc, HTTPException) else HTTPException(500)
         return self._answer(request, error.status_code, error.detail, error.headers)
 
-    async def bad_range(self, request: Request, exc: Exception) -> Response:
-        """A time range that can't be read."""
+    async def bad_request(self, request: Request, exc: Exception) -> Response:
+        """A time range or another parameter that can't be read."""
         return self._answer(request, 400, str(exc))
 
     async def broken(self, request: Request, exc: Exception) -> Response:  # noqa: ARG002 - uvicorn logs it

@@ -11,12 +11,15 @@ import contextlib
 import threading
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-__all__ = ["Live", "Subscription", "Tick"]
+__all__ = ["Kind", "Live", "Subscription", "Tick"]
+
+Kind: TypeAlias = Literal["traces", "metrics", "logs"]
+_ALL: Final[frozenset[str]] = frozenset(get_args(Kind))
 
 
 class Tick(Enum):
@@ -31,6 +34,7 @@ class Subscription:
     """An open stream's place to wait; iterate over it asynchronously. It ends when the Live is closed."""
 
     loop: asyncio.AbstractEventLoop
+    kinds: Collection[str]
     trace_id: str | None
     interval_s: float
     heartbeat_s: float
@@ -38,9 +42,9 @@ class Subscription:
     _closed: asyncio.Event = field(default_factory=asyncio.Event)
     _last_s: float = float("-inf")
 
-    def offer(self, trace_ids: Collection[str]) -> None:
+    def offer(self, kind: str, trace_ids: Collection[str]) -> None:
         """Wakes the stream if the batch concerns it. May be called from any thread."""
-        if self.trace_id is None or self.trace_id in trace_ids:
+        if kind in self.kinds and (self.trace_id is None or self.trace_id in trace_ids):
             self._call(self._news)
 
     def end(self) -> None:
@@ -86,28 +90,37 @@ class Live:
         self._subscriptions: set[Subscription] = set()
         self._closed = False
 
-    def notify(self, kind: str, trace_ids: Collection[str] = ()) -> None:  # noqa: ARG002 - every stream shows several kinds
+    def notify(self, kind: str, trace_ids: Collection[str] = ()) -> None:
         """Tells that a batch was stored. Callable from any thread; never blocks, never raises.
 
         Args:
-            kind: what came: spans, logs or samples.
+            kind: what came: traces, metrics or logs.
             trace_ids: the traces that the batch touches, 32 hex digits each.
         """
         with self._lock:
             waiting = tuple(self._subscriptions)
         for subscription in waiting:
-            subscription.offer(trace_ids)
+            subscription.offer(kind, trace_ids)
 
     @contextlib.contextmanager
     def subscribe(
-        self, trace_id: str | None = None, *, min_interval_s: float = 0.0
+        self,
+        trace_id: str | None = None,
+        *,
+        kinds: Collection[Kind] | None = None,
+        min_interval_s: float = 0.0,
     ) -> Iterator[Subscription]:
-        """A place to wait for news of one trace, or of anything. Call in the event loop that will wait.
+        """A place to wait for news of one trace, or of all; of some kinds, or of any.
 
-        Subscribe before the first query: what comes between the two is then not missed.
+        Call in the event loop that will wait, and before the first query: what comes between the two is then
+        not missed.
         """
         subscription = Subscription(
-            asyncio.get_running_loop(), trace_id, max(min_interval_s, self._min_interval_s), self._heartbeat_s
+            asyncio.get_running_loop(),
+            _ALL if kinds is None else frozenset(kinds),
+            trace_id,
+            max(min_interval_s, self._min_interval_s),
+            self._heartbeat_s,
         )
         with self._lock:
             self._subscriptions.add(subscription)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MediaStore", "media_response"]
 
-_NAME: Final = re.compile(r"sha256/([0-9a-f]{2})/([0-9a-f]{64})\.mp4")
+_NAME: Final = re.compile(r"sha256/([0-9a-f]{2})/\1[0-9a-f]{62}\.mp4")
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 _CHUNK: Final = 256 * 1024
 _DIGITS: Final = 18

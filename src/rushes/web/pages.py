@@ -11,8 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from rushes.catalog import MODELS
 from rushes.dashboards import OPERATIONS
-from rushes.web import numbers, timerange
+from rushes.query import TRACE_STATUSES, VIDEO_STATUSES
+from rushes.web import numbers, parameters, timerange
 from rushes.web.media import media_response
 from rushes.web.panels import PanelEvaluator, declaration
 from rushes.web.story import iso, video_fields, video_story
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.templating import Jinja2Templates
 
-    from rushes.web.facades import Logs, PromQL, Traces, TraceSummary, Video, Videos
+    from rushes.query import TraceSummary, VideoRow
+    from rushes.web.facades import Logs, PromQL, Traces, Videos
     from rushes.web.live import Live
     from rushes.web.media import MediaStore
 
@@ -37,8 +40,6 @@ _OPERATIONS_S: Final = 5.0
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _NAME: Final = re.compile(r"[\w.:/ -]{1,128}")
-_STATUSES: Final = ("queued", "encoding", "waiting", "generating", "completed", "failed", "cancelled")
-_MODELS: Final = ("MOCHI1", "LTX2", "OPENSORA", "VEO3")
 
 
 class Pages:
@@ -105,8 +106,7 @@ class Pages:
     async def videos(self, request: Request) -> Response:
         """The list of videos."""
         model, status = self._filters(request)
-        before = request.query_params.get("before")
-        before_ns = int(before) * 1_000_000 if before and before.isascii() and before.isdigit() else None
+        before_ns = parameters.integer(request, "before_ns")
         found = await run_in_threadpool(
             lambda: self._videos.list(limit=_ROWS, before_ns=before_ns, model=model, status=status)
         )
@@ -117,12 +117,12 @@ class Pages:
             "videos.html",
             "videos",
             rows=rows,
-            models=_MODELS,
-            statuses=_STATUSES,
+            models=MODELS,
+            statuses=VIDEO_STATUSES,
             model=model or "",
             status=status or "",
             before=before_ns is not None,
-            older=rows[-1]["accepted_ms"] if len(rows) == _ROWS else None,
+            older=found[-1].accepted_ns if len(found) == _ROWS else None,
         )
 
     async def video(self, request: Request) -> Response:
@@ -143,22 +143,16 @@ class Pages:
 
     async def traces(self, request: Request) -> Response:
         """The newest traces."""
-        query = request.query_params
-        wanted: dict[str, Any] = {}
-        for name in ("service", "name"):
-            if value := query.get(name, "").strip():
-                if not _NAME.fullmatch(value):
-                    raise HTTPException(400, f"the {name} {value[:40]!r} has characters that no {name} has")
-                wanted[name] = value
-        if (status := query.get("status", "")) in ("ok", "error", "unset"):
-            wanted["status"] = status
-        if slow := query.get("min_duration_ms", "").strip():
-            if not slow.isascii() or not slow.isdigit():
-                raise HTTPException(400, f"min_duration_ms is {slow[:40]!r}: write whole milliseconds")
-            wanted["min_duration_ms"] = int(slow)
+        wanted: dict[str, Any] = {
+            "service": _name(request, "service"),
+            "name": _name(request, "name"),
+            "min_duration_ms": parameters.number(request, "min_duration_ms"),
+            "status": parameters.choice(request, "status", TRACE_STATUSES),
+        }
         found = await run_in_threadpool(lambda: self._traces.search(**wanted, limit=_ROWS))
         rows = [_trace_row(summary) for summary in found]
-        return self._page(request, "traces.html", "traces", rows=rows, query=dict(query))
+        query = dict(request.query_params)
+        return self._page(request, "traces.html", "traces", rows=rows, query=query, statuses=TRACE_STATUSES)
 
     async def trace(self, request: Request) -> Response:
         """Any trace: waterfall, steps, log."""
@@ -233,7 +227,7 @@ class Pages:
             raise HTTPException(404, f"{trace_id[:40]!r} is no trace id: those have 32 hexadecimal digits")
         return trace_id
 
-    async def _find_video(self, request: Request) -> Video:
+    async def _find_video(self, request: Request) -> VideoRow:
         request_id = str(request.path_params["request_id"])
         video = None
         if _REQUEST_ID.fullmatch(request_id):
@@ -247,15 +241,14 @@ class Pages:
 
     @staticmethod
     def _filters(request: Request) -> tuple[str | None, str | None]:
-        model = request.query_params.get("model") or None
-        status = request.query_params.get("status") or None
-        if model and not _NAME.fullmatch(model):
-            raise HTTPException(400, f"the model {model[:40]!r} has characters that no model's name has")
-        if status and status not in _STATUSES:
-            raise HTTPException(
-                400, f"the status {status[:40]!r} is not known: use one of {', '.join(_STATUSES)}"
-            )
-        return model, status
+        return _name(request, "model"), parameters.choice(request, "status", VIDEO_STATUSES)
+
+
+def _name(request: Request, name: str) -> str | None:
+    value = parameters.text(request, name)
+    if value is not None and not _NAME.fullmatch(value):
+        raise parameters.BadParameterError(name, value, "letters, digits and _ . : / - only")
+    return value
 
 
 def _trace_row(summary: TraceSummary) -> dict[str, Any]:
@@ -271,7 +264,7 @@ def _trace_row(summary: TraceSummary) -> dict[str, Any]:
         "started": iso(summary.start_ns),
         "started_ms": summary.start_ns // 1_000_000,
         "request_id": summary.request_id,
-        "model": summary.model or "",
+        "model": summary.model,
         "tone": series_tone(summary.model) if summary.model else 0,
     }
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rushes.dashboards import Dashboard, Panel, Query
-    from rushes.web.facades import PromQL, QueryResult, Series
+    from rushes.query.promql import QueryResult, Series
+    from rushes.web.facades import PromQL
     from rushes.web.timerange import TimeRange
 
 __all__ = ["PanelEvaluator", "declaration"]

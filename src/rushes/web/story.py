@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from rushes.catalog.spans import ROOT
+from rushes.catalog import ROOT
+from rushes.query import SpanRow, VideoRow, VideoStatus
 from rushes.web import numbers
-from rushes.web.facades import Span, Video
 from rushes.web.tones import STAGE_KINDS, series_tone, stage_kind, state
 
 __all__ = ["failure", "iso", "stages", "video_fields", "video_story"]
@@ -20,11 +20,10 @@ __all__ = ["failure", "iso", "stages", "video_fields", "video_story"]
 _NS: Final = 1_000_000_000
 _NONE: Final = "\N{EN DASH}"  # not known (yet)
 
-_WORDS: Final[Mapping[str, str]] = {
+_WORDS: Final[Mapping[VideoStatus, str]] = {
     "queued": "Queued",
     "encoding": "Reading the prompt",
     "waiting": "Waiting for a worker",
-    "assigned": "Assigned to a worker",
     "generating": "Generating",
     "completed": "Completed",
     "failed": "Failed",
@@ -67,7 +66,7 @@ def iso(time_ns: int) -> str:
     )
 
 
-def video_fields(video: Video, now_ns: int) -> dict[str, Any]:
+def video_fields(video: VideoRow, now_ns: int) -> dict[str, Any]:
     """A video as a row of the list: each field is the text or value that the row shows."""
     ended = video.status in _ENDED
     took = (
@@ -80,7 +79,7 @@ def video_fields(video: Video, now_ns: int) -> dict[str, Any]:
     )
     fields: dict[str, Any] = {
         "id": video.request_id,
-        "status": _WORDS.get(video.status, video.status.capitalize()),
+        "status": _WORDS[video.status],
         "state": state(video.status),
         "model": video.model or _NONE,
         "tone": series_tone(video.model) if video.model else 0,
@@ -98,7 +97,7 @@ def video_fields(video: Video, now_ns: int) -> dict[str, Any]:
     return fields
 
 
-def video_story(video: Video, spans: Sequence[Span], now_ns: int) -> dict[str, Any]:
+def video_story(video: VideoRow, spans: Sequence[SpanRow], now_ns: int) -> dict[str, Any]:
     """All that the video's page says beside the player."""
     fields = video_fields(video, now_ns)
     shares, total_ns, open_ns = stages(video, spans, now_ns)
@@ -131,7 +130,7 @@ def video_story(video: Video, spans: Sequence[Span], now_ns: int) -> dict[str, A
     }
 
 
-def _headline(video: Video, fields: Mapping[str, Any]) -> str:
+def _headline(video: VideoRow, fields: Mapping[str, Any]) -> str:
     if video.status in _ENDED:
         return f"{fields['status']} in {fields['took']}" if fields["took"] != _NONE else str(fields["status"])
     if video.status == "generating" and video.total_steps:
@@ -139,7 +138,7 @@ def _headline(video: Video, fields: Mapping[str, Any]) -> str:
     return str(fields["status"])
 
 
-def stages(video: Video, spans: Sequence[Span], now_ns: int) -> tuple[list[dict[str, Any]], int, int]:
+def stages(video: VideoRow, spans: Sequence[SpanRow], now_ns: int) -> tuple[list[dict[str, Any]], int, int]:
     """Where the time went: each stage with its time, the whole, and what no stage accounts for (nanoseconds).
 
     Stages that overlap (a wait ended by the assignment inside it) are each shown whole; the rest is what is
@@ -194,24 +193,31 @@ def _covered(runs: Sequence[tuple[int, int]], begin: int, end: int) -> int:
     return covered
 
 
-def failure(video: Video, spans: Sequence[Span]) -> dict[str, str]:
-    """What went wrong, where, and what to do."""
-    said = (video.error or "").strip()
+def failure(video: VideoRow, spans: Sequence[SpanRow]) -> dict[str, str]:
+    """What went wrong, where, and what to do.
+
+    The words are advice on the failure's reason, with what the studio said beside them; what it said of an error
+    of its own (a worker that died, say) is clearer than any advice, and stands alone.
+    """
+    said = video.error.strip()
     reason = said if said in _REASONS else _reason(spans)
-    words = _REASONS.get(reason, "It failed without saying why. The log below may tell.")
-    failed = [s for s in spans if s.status == "error"]
+    failed = [s for s in spans if s.status == "error" and s.name != ROOT]
     inner = [s for s in failed if not any(c.parent_span_id == s.span_id for c in failed)]
     where = max(inner, key=lambda s: s.start_ns, default=None)
-    detail = said if said != reason else (where.status_message or "") if where else ""
+    if said and said != reason and reason in ("", "internal"):
+        words, detail = f"{said[0].upper()}{said[1:].removesuffix('.')}.", ""
+    else:
+        words = _REASONS.get(reason, "It failed without saying why. The log below may tell.")
+        detail = said if said != reason else where.status_message if where else ""
     return {
         "reason": reason,
-        "words": said if said and reason not in _REASONS else words,
+        "words": words,
         "where": where.name if where else "",
         "span_id": where.span_id if where else "",
-        "detail": "" if reason not in _REASONS else detail,
+        "detail": detail,
     }
 
 
-def _reason(spans: Sequence[Span]) -> str:
+def _reason(spans: Sequence[SpanRow]) -> str:
     found = (span.attributes.get("error.type") for span in spans if span.name == ROOT)
-    return next((value for value in found if isinstance(value, str)), "")
+    return next((value for value in found if isinstance(value, str) and value in _REASONS), "")

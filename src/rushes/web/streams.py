@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from rushes.web.live import Live, Tick
+from rushes.web.live import Kind, Live
 from rushes.web.story import video_fields, video_story
 from rushes.web.waterfall import trace_view
 
 if TYPE_CHECKING:
     from rushes.dashboards import Dashboard
-    from rushes.web.facades import Logs, Span, Traces, Video, Videos
+    from rushes.query import SpanRow
+    from rushes.web.facades import Logs, Traces, Videos
     from rushes.web.panels import PanelEvaluator
     from rushes.web.timerange import TimeRange
 
@@ -28,8 +29,17 @@ LOG_LIMIT: Final = 2000
 logger = logging.getLogger(__name__)
 
 
+_OF_VIDEOS: Final[Collection[Kind]] = frozenset({"traces", "logs"})
+_OF_PANELS: Final[Collection[Kind]] = frozenset({"metrics"})
+
+
 class Feed(Protocol):
-    """What a stream asks on each piece of news: the change since it last asked, or None."""
+    """What a stream asks on each piece of news: the change since it last asked, or None.
+
+    `kinds` is the telemetry that it reads: news of other kinds change nothing for it.
+    """
+
+    kinds: Collection[Kind]
 
     def poll(self) -> Mapping[str, Any] | None: ...
 
@@ -42,15 +52,18 @@ def stream(
     min_interval_s: float = 0.0,
     baseline: bool = True,
 ) -> StreamingResponse:
-    """The event stream of a feed. With `baseline` it starts with all there is, which a page merges by id."""
+    """The event stream of a feed. With `baseline` it starts with all there is, which a page merges by id.
+
+    A heartbeat asks the feed as well: what runs grows older without news.
+    """
 
     async def events() -> AsyncIterator[str]:
-        with live.subscribe(trace_id, min_interval_s=min_interval_s) as news:
+        with live.subscribe(trace_id, kinds=feed.kinds, min_interval_s=min_interval_s) as news:
             yield "retry: 2000\n\n"
             if baseline:
                 yield await _message(feed)
-            async for tick in news:
-                yield ": still here\n\n" if tick is Tick.HEARTBEAT else await _message(feed)
+            async for _ in news:
+                yield await _message(feed)
 
     return StreamingResponse(
         events(),
@@ -72,6 +85,8 @@ async def _message(feed: Feed) -> str:
 
 class VideosFeed:
     """The list of videos: rows that are new or have changed, and ids that no longer fit the filter."""
+
+    kinds = _OF_VIDEOS
 
     def __init__(
         self,
@@ -109,6 +124,8 @@ class VideosFeed:
 class TraceFeed:
     """A trace and its log: spans that are new or have changed, new lines."""
 
+    kinds = _OF_VIDEOS
+
     def __init__(self, traces: Traces, logs: Logs, trace_id: str) -> None:
         self._traces = traces
         self._logs = logs
@@ -122,7 +139,7 @@ class TraceFeed:
         """Asks for the trace and its log and compares."""
         return self.changes(self._traces.get(self._trace_id))
 
-    def changes(self, spans: Sequence[Span]) -> dict[str, Any] | None:
+    def changes(self, spans: Sequence[SpanRow]) -> dict[str, Any] | None:
         """The change that these spans, and the log as it is now, make."""
         view = trace_view(spans)
         rest = {"origin_ns": view["origin_ns"], "critical": view["critical"]}
@@ -145,6 +162,8 @@ class TraceFeed:
 class VideoFeed:
     """A video's page: its story, its trace and its log."""
 
+    kinds = _OF_VIDEOS
+
     def __init__(
         self,
         videos: Videos,
@@ -162,7 +181,7 @@ class VideoFeed:
 
     def poll(self) -> Mapping[str, Any] | None:
         """Asks for the video, its spans and its log and compares."""
-        video: Video | None = self._videos.get(self._request_id)
+        video = self._videos.get(self._request_id)
         if video is None:
             return None
         spans = self._traces.get(video.trace_id) if video.trace_id else ()
@@ -177,6 +196,8 @@ class VideoFeed:
 
 class OperationsFeed:
     """The panels of a dashboard over a relative range: those whose data have changed."""
+
+    kinds = _OF_PANELS
 
     def __init__(self, panels: PanelEvaluator, dashboard: Dashboard, over: Callable[[], TimeRange]) -> None:
         self._panels = panels

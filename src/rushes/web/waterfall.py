@@ -7,12 +7,14 @@ may outlive their parents. All of it must still be drawn.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from rushes.web.facades import Span
+from rushes.catalog import ROOT
+from rushes.query import SpanRow
 from rushes.web.tones import stage_kind
 
 __all__ = ["critical_path", "forest", "self_time", "trace_view"]
@@ -21,14 +23,16 @@ Interval = tuple[int, int]
 
 _MAX_TEXT: Final = 4000
 _MAX_GAPS: Final = 200
+_MAX_HEADS: Final = 16
 
 
-def trace_view(spans: Sequence[Span]) -> dict[str, Any]:
+def trace_view(spans: Sequence[SpanRow]) -> dict[str, Any]:
     """The trace for the browser.
 
     Times are nanoseconds after `origin_ns`, the earliest start (a string: it exceeds a JavaScript number).
     """
     ordered = sorted(spans, key=lambda s: (s.start_ns, -s.duration_ns, s.span_id))
+    known = {s.span_id for s in ordered}
     parents, children = forest(ordered)
     by_id = {s.span_id: s for s in ordered}
     origin = ordered[0].start_ns if ordered else 0
@@ -59,6 +63,8 @@ def trace_view(spans: Sequence[Span]) -> dict[str, Any]:
                 for e in span.events
             ],
         }
+        if parent is not None and span.parent_span_id not in known:
+            row["missing_parent"] = span.parent_span_id
         if inside := children.get(span_id):
             gaps = self_time(span, (by_id[c] for c in inside))
             row["self_ns"] = sum(end - start for start, end in gaps)
@@ -72,8 +78,12 @@ def trace_view(spans: Sequence[Span]) -> dict[str, Any]:
     }
 
 
-def forest(spans: Sequence[Span]) -> tuple[dict[str, str | None], dict[str | None, list[str]]]:
-    """Parent and children of each span, in the spans' order. A span without a known way to a root is a root."""
+def forest(spans: Sequence[SpanRow]) -> tuple[dict[str, str | None], dict[str | None, list[str]]]:
+    """Parent and children of each span, in the spans' order.
+
+    A span whose parent is missing (its process was killed before that ended, or it has not come yet) lies under
+    the root that ran when it began; without such a root, and in a circle, it is a root itself.
+    """
     parents: dict[str, str | None] = {s.span_id: s.parent_span_id or None for s in spans}
     settled: set[str] = set()
     for span_id in parents:
@@ -88,13 +98,28 @@ def forest(spans: Sequence[Span]) -> tuple[dict[str, str | None], dict[str | Non
                 parents[at] = parent = None  # its parent has not come (yet), or it is its own ancestor
             at = parent
         settled.update(way)
+    _adopt(spans, parents)
     children: dict[str | None, list[str]] = defaultdict(list)
     for span_id, parent in parents.items():
         children[parent].append(span_id)
     return parents, dict(children)
 
 
-def self_time(span: Span, children: Iterable[Span]) -> list[Interval]:
+def _adopt(spans: Sequence[SpanRow], parents: dict[str, str | None]) -> None:
+    """Puts spans whose parent is missing under a root: a request's own, else any that never had a parent."""
+    roots = [s for s in spans if parents[s.span_id] is None]
+    # A request's root may have a parent too: its caller's, who need not tell us of it.
+    heads = [s for s in roots if s.name == ROOT or not s.parent_span_id]
+    longest = heapq.nlargest(_MAX_HEADS, heads, key=lambda s: s.duration_ns)
+    for span in roots:
+        if span.name == ROOT or not span.parent_span_id or span.parent_span_id in parents:
+            continue
+        around = (h for h in longest if h.start_ns <= span.start_ns <= h.start_ns + h.duration_ns)
+        head = min(around, key=lambda h: (h.name != ROOT, h.duration_ns), default=None)
+        parents[span.span_id] = head.span_id if head else None
+
+
+def self_time(span: SpanRow, children: Iterable[SpanRow]) -> list[Interval]:
     """The stretches of the span's time in which none of its children ran."""
     end = span.start_ns + span.duration_ns
     gaps: list[Interval] = []
@@ -111,7 +136,7 @@ def self_time(span: Span, children: Iterable[Span]) -> list[Interval]:
 
 
 def critical_path(
-    spans: Mapping[str, Span], children: Mapping[str | None, Sequence[str]]
+    spans: Mapping[str, SpanRow], children: Mapping[str | None, Sequence[str]]
 ) -> list[tuple[str, int, int]]:
     """The stretches that the trace's end waited for: shortening any other changes nothing.
 

@@ -14,40 +14,36 @@ from starlette.testclient import TestClient
 
 from rushes.studio.jobs import Job, JobState, JobStore, Submitter
 from rushes.studio.keys import ApiKey, KeyStore
+from rushes.studio.models.card import ModelCard
 from rushes.studio.storage import Media
 
 PRICES = {"MOCHI1": 2, "LTX2": 3}
 
 
-@dataclass(frozen=True)
-class Card:
-    """Limits as a real model has them; frames in groups of six, and one more."""
-
-    name: str
-    fps: int = 24
-    prompt_limit: int = 200
-    default_seconds: float = 1.0
-    default_width: int = 64
-    default_height: int = 48
-    default_steps: int = 8
-    default_guidance: float = 4.5
-
-    def frames_for(self, seconds: float) -> int:
-        return round(seconds * self.fps / 6) * 6 + 1
-
-    def validate(self, width: int, height: int, seconds: float, steps: int) -> None:
-        if width % 16 or height % 16 or not (16 <= width <= 256 and 16 <= height <= 256):
-            msg = f"{self.name} makes sizes in multiples of 16 up to 256, not {width}x{height}"
-            raise ValueError(msg)
-        if not 1 <= seconds <= 10:
-            msg = f"{self.name} makes videos of 1 to 10 s, not {seconds:g} s"
-            raise ValueError(msg)
-        if not 1 <= steps <= 50:
-            msg = f"{self.name} takes 1 to 50 steps, not {steps}"
-            raise ValueError(msg)
-
-
-CARDS = {name: Card(name) for name in PRICES}
+CARDS = {
+    name: ModelCard(
+        name=name,
+        pipeline="None",
+        text_encoder_role="t5xxl",
+        has_audio=False,
+        fps=24,
+        default_seconds=1.0,
+        min_seconds=1.0,
+        max_seconds=10.0,
+        default_width=64,
+        default_height=48,
+        min_size=16,
+        max_width=256,
+        max_height=256,
+        size_multiple=16,
+        default_steps=8,
+        max_steps=50,
+        default_guidance=4.5,
+        prompt_limit=200,
+        frame_group=6,
+    )
+    for name in PRICES
+}
 
 
 class Seconds:

@@ -140,6 +140,7 @@ def test_progress_comes_step_by_step(client: openai.OpenAI, gateway: Gateway, ad
         ("in_progress", 75, 3),
         ("completed", 100, 3),
     ]
+    assert {(line["steps"], line["total_steps"]) for line in lines} == {(4, 4)}
 
 
 def test_the_asynchronous_client_works_as_well(gateway: Gateway, address: str) -> None:

@@ -157,8 +157,16 @@ def test_the_rate_limit_says_when_to_come_back(gateway: Gateway) -> None:
     assert statuses == [200, 200, 429]
     refused = client.post("/v1/videos", json=GOOD)
     assert (_error(refused)["code"], refused.headers["retry-after"]) == ("rate_limit_exceeded", "30")
+    assert _error(refused)["message"] == "rate limit of 2 submissions a minute reached; try again in 30 s"
     gateway.limiter_clock.now += 30
     assert client.post("/v1/videos", json=GOOD).status_code == 200
+
+
+def test_what_is_refused_for_another_reason_counts_towards_the_rate_limit(gateway: Gateway) -> None:
+    _, secret = gateway.keys.create("slow", rate_limit_per_minute=1, credits=100)
+    client = gateway.client(secret)
+    assert client.post("/v1/videos", json=GOOD | {"seed": -1}).status_code == 400
+    assert client.post("/v1/videos", json=GOOD).status_code == 429
 
 
 def test_credits_and_quota_run_out(gateway: Gateway) -> None:

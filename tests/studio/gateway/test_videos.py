@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from recording import Recorded
-from rushes.studio.jobs import JobState
+from rushes.studio.jobs import Job, JobState
 from studio.gateway.parts import Gateway
 
 GOOD = {"prompt": "a red ball", "model": "MOCHI1"}
@@ -162,6 +162,64 @@ def test_equal_videos_share_a_file_until_the_last_is_deleted(client: TestClient,
     assert client.get(f"/v1/videos/{other}/content").content == CONTENT
     client.delete(f"/v1/videos/{other}")
     assert not any(path.is_file() for path in gateway.folder.parent.joinpath("videos").rglob("*"))
+
+
+def test_a_file_that_another_job_is_about_to_store_stays(client: TestClient, gateway: Gateway) -> None:
+    one, other = _submit(gateway), _submit(gateway)
+    for video_id in (one, other):
+        gateway.start(video_id)
+    gateway.finish(one, CONTENT)
+    media = gateway.job(one).media
+    assert media is not None
+    assert gateway.store.reserve_media(other, media)
+    assert client.delete(f"/v1/videos/{one}").json()["deleted"] is True
+    assert gateway.media.head(media).size_bytes == len(CONTENT)
+    assert client.get(f"/v1/videos/{other}/content").status_code == 409
+    assert gateway.store.complete(other, media=media, size_bytes=len(CONTENT))
+    assert client.get(f"/v1/videos/{other}/content").content == CONTENT
+
+
+def test_what_a_cancelled_job_stored_goes_with_it(client: TestClient, gateway: Gateway) -> None:
+    video_id = _submit(gateway)
+    gateway.start(video_id)
+    file = gateway.folder / "video.mp4"
+    file.write_bytes(CONTENT)
+    stored = gateway.media.put(file)
+    assert gateway.store.reserve_media(video_id, stored.name)
+    assert client.delete(f"/v1/videos/{video_id}").json()["deleted"] is False
+    assert [job.media for job in gateway.cancelled] == [stored.name]
+    assert client.get(f"/v1/videos/{video_id}/content").status_code == 409
+    assert client.delete(f"/v1/videos/{video_id}").json()["deleted"] is True
+    assert not any(path.is_file() for path in gateway.folder.parent.joinpath("videos").rglob("*"))
+
+
+def test_a_cancellation_is_told_although_the_video_is_deleted_at_once(
+    client: TestClient, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video_id = _submit(gateway)
+    cancel = gateway.store.cancel
+
+    def cancel_and_be_overtaken(job_id: str) -> Job | None:
+        cancelled = cancel(job_id)
+        gateway.store.delete(job_id)
+        return cancelled
+
+    monkeypatch.setattr(gateway.store, "cancel", cancel_and_be_overtaken)
+    assert client.delete(f"/v1/videos/{video_id}").json()["deleted"] is False
+    assert [(job.id, job.state) for job in gateway.cancelled] == [(video_id, JobState.CANCELLED)]
+    assert [stage.name for stage in gateway.cancelled[0].stages] == ["gateway"]
+
+
+def test_a_cancellation_is_told_although_the_queue_can_not_be_reached(
+    client: TestClient, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_job_id: str) -> None:
+        raise OSError("the queue is gone")
+
+    video_id = _submit(gateway)
+    monkeypatch.setattr(gateway.submitter, "cancel", gone)
+    assert client.delete(f"/v1/videos/{video_id}").status_code == 500
+    assert [job.id for job in gateway.cancelled] == [video_id]
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ class Bench:
         if to is JobState.CANCELLED:
             assert store.cancel(job_id)
             return
-        steps: dict[JobState, Callable[[], bool]] = {
+        steps: dict[JobState, Callable[[], object]] = {
             JobState.ENCODING: lambda: store.claim_encoding(job_id, **WORKER),
             JobState.WAITING: lambda: store.enqueue_generation(job_id, self.submitter.enqueue_generate),
             JobState.ASSIGNED: lambda: store.claim_generation(job_id, **WORKER),

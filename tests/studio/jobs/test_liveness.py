@@ -45,6 +45,23 @@ def test_who_never_had_a_lock_is_dead(tmp_path: Path, executor_id: str) -> None:
     assert not FileLiveness(tmp_path).alive(executor_id)
 
 
+def test_who_had_a_lock_here_is_known_and_its_namesake_elsewhere_is_not(tmp_path: Path) -> None:
+    liveness = FileLiveness(tmp_path)
+    assert not liveness.known("generate-0.1.00000000")
+    with WorkerLock(tmp_path, "generate-0", "generate") as before:
+        assert liveness.known(before.executor_id)
+    with WorkerLock(tmp_path, "generate-0", "generate") as after:
+        assert liveness.known(after.executor_id)
+    assert liveness.known(before.executor_id)
+    assert not liveness.known("generate-0.1.00000000")
+    assert not liveness.known("../etc/passwd.1.00000000")
+    for _ in range(40):
+        with WorkerLock(tmp_path, "generate-0", "generate") as last:
+            assert liveness.alive(last.executor_id)
+    assert liveness.known(last.executor_id)
+    assert not liveness.known(before.executor_id)
+
+
 @pytest.mark.parametrize("worker_id", ["", "../x", "a b", "-x", "x" * 65, "a.b"])
 def test_a_worker_id_is_a_plain_name(tmp_path: Path, worker_id: str) -> None:
     with pytest.raises(ValueError, match="worker id"):

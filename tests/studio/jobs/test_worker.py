@@ -15,7 +15,7 @@ import pytest
 
 from rushes.studio.jobs import FileLiveness, Job, JobState, Reaper, WorkerBusyError, WorkerLock, run_worker
 from studio.jobs.bench import Bench
-from studio.jobs.worker_process import HANG, LEAVE, RAISE, REFUSE
+from studio.jobs.worker_process import HANG, HANG_ENCODING, LEAVE, RAISE, REFUSE
 
 SCRIPT = Path(__file__).with_name("worker_process.py")
 
@@ -181,31 +181,58 @@ def test_a_job_that_was_taken_and_not_begun_goes_back_to_the_queue(
     assert bench.get(job.id).state is JobState.COMPLETED
 
 
-def test_a_listener_that_fails_does_not_stop_the_reaper(
-    bench: Bench, liveness: FileLiveness, caplog: pytest.LogCaptureFixture
+def test_a_database_that_refuses_once_is_asked_again(bench: Bench, start: Start) -> None:
+    job, leaving = bench.accept(), bench.accept(seed=LEAVE)
+    worker = start("all", "refused-once")
+    worker.until("generate", times=2)
+    worker.stop()
+    refused = [line[1] for line in worker.said if line[0] == "refused"]
+    assert refused == ["claim_encoding", "enqueue_generation", "claim_generation", "fail"]
+    assert bench.get(job.id).state is JobState.COMPLETED
+    assert bench.get(leaving.id).state is JobState.FAILED
+    assert [line[1:] for line in worker.said if line[0] == "failed"] == [[leaving.id, "NoneType"]]
+
+
+def test_a_job_that_can_not_be_passed_on_is_failed(bench: Bench, start: Start) -> None:
+    job = bench.accept(tier="realtime")
+    worker = start("encode", "never-passes-on")
+    assert worker.until("failed") == ["failed", job.id, "OperationalError"]
+    worker.stop()
+    failed = bench.get(job.id)
+    assert (failed.state, failed.error_code) == (JobState.FAILED, "internal_error")
+    assert failed.error_message == "internal error while encoding the prompt; submit the video again"
+    assert bench.balance() == 100
+
+
+@pytest.mark.parametrize(
+    ("worker_id", "left"), [("never-ends", JobState.ENCODING), ("never-claims", JobState.QUEUED)]
+)
+def test_a_job_that_a_living_worker_let_go_of_is_found(
+    bench: Bench, start: Start, liveness: FileLiveness, worker_id: str, left: JobState
 ) -> None:
-    def broken(_job: Job) -> None:
-        raise OSError("nobody listens")
-
-    jobs = [bench.accept(), bench.accept()]
-    for job in jobs:
-        assert bench.store.claim_encoding(job.id, worker_id="gone", executor_id="gone.1.00000000")
-    reaper = Reaper(bench.store, bench.submitter, liveness, on_lost=broken)
-    assert {job.id for job in reaper.sweep()} == {job.id for job in jobs}
-    assert "nobody listens" in caplog.text
-    message = bench.get(jobs[0].id).error_message
-    assert message == "worker gone (pid 1) died while encoding the prompt; submit the video again"
-
-
-def test_the_reapers_thread_sweeps_by_itself(bench: Bench, liveness: FileLiveness) -> None:
-    found = threading.Event()
     job = bench.accept()
-    assert bench.store.claim_encoding(job.id, worker_id="gone", executor_id="gone.1.00000000")
-    reaper = Reaper(bench.store, bench.submitter, liveness, on_lost=lambda _: found.set(), interval_s=0.01)
-    reaper.start()
-    assert found.wait(30)
-    reaper.stop()
-    assert bench.get(job.id).state is JobState.FAILED
+    worker = start("encode", worker_id)
+    following = bench.accept(tier="free", seed=HANG_ENCODING)
+    worker.until("hanging")  # with the one that follows: so it has let go of the other
+    assert bench.get(job.id).state is left
+    seconds = iter([0.0, 30.0])
+    lost: list[Job] = []
+    reaper = Reaper(bench.store, bench.submitter, liveness, on_lost=lost.append, clock=lambda: next(seconds))
+    assert reaper.sweep() == []
+    assert bench.submitter.active() == {following.id}
+    ended = reaper.sweep()
+    assert lost == ended
+    if left is JobState.ENCODING:
+        assert [(job.id, job.error_code) for job in ended] == [(job.id, "internal_error")]
+        assert bench.balance() == 100 - 3
+        return
+    assert ended == []
+    assert bench.submitter.active() == {following.id, job.id}
+    worker.kill()
+    successor = start("all", "all-0")
+    successor.until("generate")
+    successor.stop()
+    assert bench.get(job.id).state is JobState.COMPLETED
 
 
 def test_a_worker_that_can_not_work_says_why(bench: Bench, tmp_path: Path) -> None:

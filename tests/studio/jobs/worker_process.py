@@ -9,11 +9,16 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
 from rushes.studio.jobs import Job, JobStore, open_database, run_worker
 
-RAISE, LEAVE, REFUSE, HANG = 101, 102, 103, 104
+RAISE, LEAVE, REFUSE, HANG, HANG_ENCODING = 101, 102, 103, 104, 105
 
 
 def say(*words: str) -> None:
@@ -35,6 +40,7 @@ class Handlers:
         if self.job(job_id).seed == REFUSE:
             self.store.fail(job_id, code="content_policy_violation", message="blocked", reason="safety_block")
             return False
+        hang_if_asked(self.job(job_id))
         return True
 
     def generate(self, job_id: str) -> None:
@@ -60,9 +66,81 @@ class NeverBegins(JobStore):
         return super().claim_encoding(job_id, worker_id=worker_id, executor_id=executor_id)
 
 
+class RefusedOnce(JobStore):
+    """Its first change of each kind finds the database locked."""
+
+    refused: set[str]
+
+    def claim_encoding(self, job_id: str, *, worker_id: str, executor_id: str) -> bool:
+        self._refuse("claim_encoding")
+        return super().claim_encoding(job_id, worker_id=worker_id, executor_id=executor_id)
+
+    def enqueue_generation(self, job_id: str, enqueue: Callable[[sa.Connection, Job], None]) -> bool:
+        self._refuse("enqueue_generation")
+        return super().enqueue_generation(job_id, enqueue)
+
+    def claim_generation(self, job_id: str, *, worker_id: str, executor_id: str) -> bool:
+        self._refuse("claim_generation")
+        return super().claim_generation(job_id, worker_id=worker_id, executor_id=executor_id)
+
+    def fail(self, job_id: str, *, code: str, message: str, reason: str) -> Job | None:
+        self._refuse("fail")
+        return super().fail(job_id, code=code, message=message, reason=reason)
+
+    def _refuse(self, what: str) -> None:
+        refused = self.__dict__.setdefault("refused", set())
+        if what not in refused:
+            refused.add(what)
+            say("refused", what)
+            raise locked()
+
+
+class NeverPassesOn(JobStore):
+    """Finds the database locked whenever a job is to be passed on."""
+
+    def enqueue_generation(self, job_id: str, enqueue: Callable[[sa.Connection, Job], None]) -> bool:
+        raise locked()
+
+
+class NeverEnds(NeverPassesOn):
+    """As that, and neither can it end the job."""
+
+    def fail(self, job_id: str, **reason: Any) -> Job | None:
+        raise locked()
+
+
+class NeverClaims(NeverEnds):
+    """As that, and can't even claim it."""
+
+    def claim_encoding(self, job_id: str, *, worker_id: str, executor_id: str) -> bool:
+        job = self.get(job_id)
+        assert job is not None
+        hang_if_asked(job)
+        raise locked()
+
+
+def hang_if_asked(job: Job) -> None:
+    if job.seed == HANG_ENCODING:
+        say("hanging", job.id)
+        time.sleep(600)
+
+
+def locked() -> OperationalError:
+    return OperationalError("UPDATE jobs", {}, Exception("database is locked"))
+
+
+KINDS: dict[str, type[JobStore]] = {
+    "never-begins": NeverBegins,
+    "refused-once": RefusedOnce,
+    "never-passes-on": NeverPassesOn,
+    "never-ends": NeverEnds,
+    "never-claims": NeverClaims,
+}
+
+
 def main() -> None:
     url, prompt_key, workers_dir, role, worker_id = sys.argv[1:]
-    kind = NeverBegins if worker_id == "never-begins" else JobStore
+    kind = KINDS.get(worker_id, JobStore)
     store = kind(open_database(url), prompt_key=prompt_key.encode())
     stop = threading.Event()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,26 @@ def test_a_given_secret_makes_the_same_key_usable(keys: KeyStore) -> None:
     found = keys.find(secret)
     assert found is not None
     assert found.id == key.id
+
+
+def test_a_key_is_ensured_once_and_stays_revoked(keys: KeyStore) -> None:
+    secret = "rk_" + "d" * 32
+    made = keys.ensure(secret, name="development", tier="premium", credits=7)
+    assert made is not None
+    assert (made.name, made.tier, made.credits) == ("development", "premium", 7)
+    assert keys.find(secret) == made
+    assert keys.ensure(secret, name="other", credits=100) == made
+    assert keys.revoke(made.id)
+    assert keys.ensure(secret, name="development", credits=7) is None
+    assert keys.find(secret) is None
+    assert [(key.id, key.credits) for key in keys.list_all()] == [(made.id, 7)]
+
+
+def test_a_key_may_be_ensured_by_many_at_once(keys: KeyStore) -> None:
+    secret = "rk_" + "d" * 32
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: keys.ensure(secret, name="development"), range(4)))
+    assert made == keys.list_all() * 4
 
 
 @pytest.mark.parametrize("wrong", [{"tier": "gold"}, {"credits": -1}, {"quota_per_day": -1}])

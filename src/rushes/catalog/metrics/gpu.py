@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from rushes.catalog.labels import GPU, MODEL, WORKER, WORKER_STATES
+from rushes.catalog.labels import GPU, MODEL, THROTTLE_REASONS, WORKER, WORKER_STATES
 from rushes.catalog.model import Kind, Label, Metric, Status
 
 __all__ = ["GPU_CLUSTER"]
@@ -20,7 +20,7 @@ GPU_CLUSTER: Final = (
         labels=GPU,
         unit="%",
         target="<40% (scale down), >90% (scale up)",
-        status=Status.PENDING,
+        requires="GPU",
     ),
     Metric(
         name="gpu_memory_used_bytes",
@@ -30,7 +30,7 @@ GPU_CLUSTER: Final = (
         labels=GPU,
         unit="By",
         target=">75GB on H100",
-        status=Status.PENDING,
+        requires="GPU",
     ),
     Metric(
         name="gpu_memory_utilization_percent",
@@ -40,7 +40,7 @@ GPU_CLUSTER: Final = (
         labels=GPU,
         unit="%",
         target=">95% (critical)",
-        status=Status.PENDING,
+        requires="GPU",
     ),
     Metric(
         name="gpu_temperature_celsius",
@@ -50,7 +50,7 @@ GPU_CLUSTER: Final = (
         labels=GPU,
         unit="Cel",
         target=">80°C (warning)",
-        status=Status.PENDING,
+        requires="GPU",
     ),
     Metric(
         name="worker_count_total",
@@ -97,6 +97,52 @@ GPU_CLUSTER: Final = (
         labels=GPU,
         unit="Gbit/s",
         target="<100 Gbps (under-utilized)",
-        status=Status.PENDING,
+        requires="NVLink",
+    ),
+    Metric(
+        name="rushes_gpu_power_draw_watts",
+        kind=Kind.GAUGE,
+        help="Electrical power that the GPU draws",
+        section=_SECTION,
+        labels=GPU,
+        unit="W",
+        specified=False,
+        requires="GPU",
+    ),
+    Metric(
+        name="rushes_gpu_throttled",
+        kind=Kind.GAUGE,
+        help="1 while the GPU's clocks are held down for this reason, else 0",
+        section=_SECTION,
+        labels=(*GPU, Label("reason", "what holds the clocks down", THROTTLE_REASONS)),
+        specified=False,
+        requires="GPU",
+    ),
+    Metric(
+        name="rushes_gpu_ecc_errors_total",
+        kind=Kind.COUNTER,
+        help="Memory errors since the driver was loaded",
+        section=_SECTION,
+        labels=(*GPU, Label("kind", "whether ECC corrected them", ("corrected", "uncorrected"))),
+        specified=False,
+        requires="GPU",
+    ),
+    Metric(
+        name="rushes_gpu_xid_errors_total",
+        kind=Kind.COUNTER,
+        help="XID errors that the driver reported while the GPU was watched",
+        section=_SECTION,
+        labels=GPU,
+        specified=False,
+        requires="GPU",
+    ),
+    Metric(
+        name="rushes_gpu_xid_last",
+        kind=Kind.GAUGE,
+        help="The number of the last XID error",
+        section=_SECTION,
+        labels=GPU,
+        specified=False,
+        requires="GPU",
     ),
 )

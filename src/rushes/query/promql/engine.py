@@ -95,10 +95,10 @@ class PromQL:
             raise PromQLError(
                 "bad_data", f"end timestamp {end_s:g} must not be before start timestamp {start_s:g}"
             )
-        if (end - start) // step + 1 > _MAX_STEPS:
+        if (end - start) // step > _MAX_STEPS:
             raise PromQLError(
                 "bad_data",
-                f"exceeded maximum resolution of {_MAX_STEPS:,} points per timeseries: "
+                f"exceeded maximum resolution of {_MAX_STEPS:,} steps per timeseries: "
                 f"increase the step of {step_s:g} s or shorten the range",
             )
         parsed = _parsed(expr)

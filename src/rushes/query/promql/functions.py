@@ -14,7 +14,6 @@ from rushes.query.promql.model import (
     PromQLError,
     Scalar,
     Vector,
-    unsupported,
     without_name,
 )
 from rushes.store.interface import Store, StoreError, StoreQueryError
@@ -22,7 +21,14 @@ from rushes.store.interface import Store, StoreError, StoreQueryError
 __all__ = ["ELEMENTWISE", "absent", "clamped", "label_replaced", "rounded", "scalar", "sorted_by_value"]
 
 _LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
-_REFERENCE: Final = re.compile(r"\$(?:\$|(\d+)|\{(\d+)\}|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
+# As Go's Regexp.Expand reads a template: a name is as long as it can be, a number has no leading zero.
+_REFERENCE: Final = re.compile(r"\$(?:\$|(\w+)|\{(\w+)\})")
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,7}")
+# What of a pattern can hold a parenthesis that opens no group, then the groups, the named ones with their names.
+_GROUP: Final = re.compile(
+    r"\\Q.*?(?:\\E|$)|\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]|(?P<plain>\((?!\?))|\(\?P?<(?P<name>\w+)>",
+    re.DOTALL,
+)
 
 
 def _elementwise(function: Callable[[Floats], Floats]) -> Callable[[Vector], Vector]:
@@ -104,13 +110,14 @@ def label_replaced(store: Store, of: Vector, arguments: tuple[str, str, str, str
     if not _LABEL.match(target):
         raise PromQLError("execution", f"invalid destination label name in label_replace(): {target}")
     found = _groups(store, sorted({labels.get(source, "") for labels in of.labels}), pattern)
+    places = _places(pattern) if found else {}
     replaced = []
     for labels in of.labels:
         groups = found.get(labels.get(source, ""))
         if groups is None:
             replaced.append(labels)
             continue
-        value = _expanded(replacement, groups)
+        value = _expanded(replacement, groups, places)
         rest = {name: held for name, held in labels.items() if name != target}
         replaced.append(rest | ({target: value} if value else {}))
     return Vector(replaced, of.values, of.present).unique()
@@ -132,14 +139,18 @@ def _groups(store: Store, values: list[str], pattern: str) -> dict[str, list[str
     return {row["held"]: row["groups"] for row in rows}
 
 
-def _expanded(replacement: str, groups: list[str]) -> str:
+def _places(pattern: str) -> dict[str, int]:
+    """The numbers of the pattern's named groups."""
+    groups = [match["name"] for match in _GROUP.finditer(pattern) if match["name"] or match["plain"]]
+    return {name: place for place, name in enumerate(groups, start=1) if name}
+
+
+def _expanded(replacement: str, groups: list[str], places: dict[str, int]) -> str:
     def group(match: re.Match[str]) -> str:
-        if match.group(0) == "$$":
+        name = match[1] or match[2]
+        if name is None:
             return "$"
-        number = match.group(1) or match.group(2)
-        if number is None:
-            raise unsupported(f"the named group {match.group(0)} in label_replace()")
-        place = int(number)
+        place = int(name) if _NUMBER.fullmatch(name) else places.get(name, len(groups))
         return groups[place] if place < len(groups) else ""
 
     return _REFERENCE.sub(group, replacement)

@@ -2,6 +2,6 @@
 
 from rushes.studio.gateway.app import create_app
 from rushes.studio.gateway.errors import ApiError
-from rushes.studio.gateway.protocols import ModelCard, VideoMedia
+from rushes.studio.gateway.protocols import VideoMedia
 
-__all__ = ["ApiError", "ModelCard", "VideoMedia", "create_app"]
+__all__ = ["ApiError", "VideoMedia", "create_app"]

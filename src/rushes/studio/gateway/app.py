@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from rushes.studio.gateway.protocols import ModelCard, VideoMedia
+    from rushes.studio.gateway.protocols import VideoMedia
     from rushes.studio.jobs import Job, JobStore, Submitter
     from rushes.studio.keys import KeyStore
+    from rushes.studio.models.card import ModelCard
 
 _VIDEO_ID: Final = re.compile(r"video_[0-9a-f]{32}")
 _PAGE: Final = 20
@@ -66,7 +67,7 @@ def create_app(
         cards: the models on offer, by name.
         media: the stored videos.
         prices: credits a second of video, for each model.
-        on_cancelled: told of each job that a caller cancelled, as it is afterwards.
+        on_cancelled: told once of each job that a caller cancelled, as it is afterwards.
         unavailable: models that exist and can't be served, with the reason that the caller is told.
         max_queue_depth: how many jobs may wait before new ones are refused.
         hash_key: keys the hashes that stand for prompts in logs.
@@ -235,17 +236,19 @@ class _Api:
 
     def _delete(self, job: Job) -> bool:
         """Cancels what is unfinished (False), deletes what is finished (True)."""
-        if self._store.cancel(job.id):
-            self.submission.submitter.cancel(job.id)
-            cancelled = self._store.get(job.id)
-            if cancelled is not None:
+        submitter = self.submission.submitter
+        if cancelled := self._store.cancel(job.id):
+            try:
                 self.on_cancelled(cancelled)
+            finally:
+                submitter.cancel(job.id)
             return False
-        finished = self._store.get(job.id)
-        if finished is not None and self._store.delete(job.id):
-            self.submission.submitter.forget(job.id)
-            if finished.media is not None and not self._store.media_in_use(finished.media):
-                self.media.delete(finished.media)
+        if deletion := self._store.delete(job.id):
+            try:
+                if deletion.unused_media is not None:
+                    self.media.delete(deletion.unused_media)
+            finally:
+                submitter.forget(job.id)
         return True
 
 

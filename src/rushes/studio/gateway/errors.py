@@ -92,28 +92,27 @@ def no_such_video(video_id: str) -> ApiError:
 
 def too_many_requests(per_minute: int, retry_after_s: float) -> ApiError:
     """The key's rate limit."""
-    seconds = whole_seconds(retry_after_s)
-    return ApiError(
-        429,
-        f"rate limit of {per_minute} videos a minute reached; try again in {seconds} s",
-        code="rate_limit_exceeded",
-        kind="rate_limit_error",
-        headers={"retry-after": str(seconds)},
+    return _try_later(
+        f"rate limit of {per_minute} submissions a minute reached", "rate_limit_exceeded", retry_after_s
     )
 
 
 def queue_full(depth: int, retry_after_s: float) -> ApiError:
     """No more jobs are taken on for now."""
-    seconds = whole_seconds(retry_after_s)
-    return ApiError(
-        429,
-        f"the queue is full: {depth} videos are waiting; try again in {seconds} s",
-        code="queue_full",
-        kind="rate_limit_error",
-        headers={"retry-after": str(seconds)},
-    )
+    return _try_later(f"the queue is full: {depth} videos are waiting", "queue_full", retry_after_s)
 
 
 def whole_seconds(seconds: float) -> int:
     """For `Retry-After`: rounded up, at least one."""
     return max(1, math.ceil(seconds))
+
+
+def _try_later(why: str, code: str, retry_after_s: float) -> ApiError:
+    seconds = whole_seconds(retry_after_s)
+    return ApiError(
+        429,
+        f"{why}; try again in {seconds} s",
+        code=code,
+        kind="rate_limit_error",
+        headers={"retry-after": str(seconds)},
+    )

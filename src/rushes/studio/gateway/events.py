@@ -21,7 +21,16 @@ _KEEP_ALIVE_S: Final = 15.0
 
 
 async def progress_events(store: JobStore, job: Job) -> AsyncIterator[str]:
-    """An event `video` for each change of the job's state or step, the first at once, until its end."""
+    """An event `video` for each change of the job's state or step, the first at once, until its end.
+
+    Its data is the video object (without the prompt) as JSON in one line, and in it, of the progress:
+
+    - `state`: queued, encoding, waiting, assigned, generating, completed, failed or cancelled; `status` is the
+      nearest that OpenAI knows (queued, in_progress, completed, failed).
+    - `step`: denoising steps done, of `total_steps`; `steps` is the same number under the request's name.
+    - `progress`: the same in percent, 100 only once the video can be fetched.
+    - `error`: null, or why there will be no video, as `code` and `message`.
+    """
     told: tuple[str, int] | None = None
     silent_since = time.monotonic()
     current: Job | None = job
@@ -29,7 +38,8 @@ async def progress_events(store: JobStore, job: Job) -> AsyncIterator[str]:
         if told != (current.state, current.step):
             told = (current.state, current.step)
             silent_since = time.monotonic()
-            yield f"event: video\ndata: {json.dumps(video_object(current))}\n\n"
+            data = video_object(current) | {"total_steps": current.steps}
+            yield f"event: video\ndata: {json.dumps(data)}\n\n"
         if current.terminal:
             return
         if time.monotonic() - silent_since > _KEEP_ALIVE_S:

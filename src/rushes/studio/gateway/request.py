@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from rushes.catalog import TIERS
 from rushes.studio.gateway.errors import ApiError, bad_value, shown, unknown_model
 from rushes.studio.jobs import JobPrompt
-from rushes.studio.keys import TIERS, tier_allows
+from rushes.studio.keys import tier_allows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rushes.studio.gateway.protocols import ModelCard
+    from rushes.studio.models.card import ModelCard
 
 _FIELDS: Final = (
     "prompt",

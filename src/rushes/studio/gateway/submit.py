@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from rushes.studio.gateway.protocols import ModelCard
     from rushes.studio.jobs import JobStore, Submitter
     from rushes.studio.keys import ApiKey, KeyStore, RateLimiter
+    from rushes.studio.models.card import ModelCard
 
 _LOG: Final = logs.get_logger("gateway")
 _RETRY_UNKNOWN_S: Final = 5.0

@@ -6,11 +6,12 @@ from rushes.studio.jobs.job import TERMINAL, Job, JobPrompt, JobState, Stage, ne
 from rushes.studio.jobs.liveness import FileLiveness, Liveness, WorkerBusyError, WorkerLock, pid_of
 from rushes.studio.jobs.queue import Submitter, priority_of
 from rushes.studio.jobs.reaper import Reaper
-from rushes.studio.jobs.store import JobPage, JobStore, PromptUnreadableError
+from rushes.studio.jobs.store import Deletion, JobPage, JobStore, PromptUnreadableError
 from rushes.studio.jobs.worker import Handler, Role, run_worker
 
 __all__ = [
     "TERMINAL",
+    "Deletion",
     "FileLiveness",
     "Handler",
     "Job",

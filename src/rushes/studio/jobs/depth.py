@@ -57,14 +57,6 @@ def count_in(engine: sa.Engine, states: Collection[JobState]) -> int:
         return int(conn.execute(query).scalar_one())
 
 
-def oldest_waiting_ns(engine: sa.Engine) -> int | None:
-    """When the longest-waiting job was accepted (Unix nanoseconds), None if none waits."""
-    query = sa.select(sa.func.min(jobs.c.accepted_ns)).where(jobs.c.state.in_(WAITING))
-    with engine.connect() as conn:
-        oldest = conn.execute(query).scalar()
-    return None if oldest is None else int(oldest)
-
-
 def recent_render_seconds(engine: sa.Engine) -> float | None:
     """Mean seconds on a worker of the videos delivered last, None before the first."""
     query = (

@@ -68,7 +68,8 @@ class Job:
         step: denoising steps done, of `steps`.
         error_code: what the caller sees, such as "content_policy_violation"; None unless failed.
         failure_reason: the `reason` label of `video_generation_failure_total`.
-        media: the stored video's name; None until completed.
+        media: the video's name in the storage: reserved before it is stored there, and only of a completed job
+            surely there. One that ended otherwise keeps it, so that what was stored can be found and removed.
         size_bytes: the stored video's size.
         worker_id: who holds it or held it last.
         executor_id: that worker's process; a restarted worker is another one.
@@ -93,9 +94,7 @@ class Job:
     parent_span_id: str = ""
     accepted_ns: int
     encode_started_ns: int | None = None
-    waiting_ns: int | None = None
     assigned_ns: int | None = None
-    started_ns: int | None = None
     finished_ns: int | None = None
     step: int = 0
     error_code: str | None = None

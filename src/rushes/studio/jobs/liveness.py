@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _WORKER_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _EXECUTOR_ID: Final = re.compile(r"(?P<worker>[A-Za-z0-9][A-Za-z0-9_-]{0,63})\.(?P<pid>[0-9]+)\.[0-9a-f]{8}")
+_REMEMBERED: Final = 20
 _ACQUIRE_ATTEMPTS: Final = 20
 _ACQUIRE_PAUSE_S: Final = 0.05
 
@@ -34,6 +35,9 @@ class Liveness(Protocol):
 
     def alive(self, executor_id: str) -> bool:
         """Whether the worker process `executor_id` still runs."""
+
+    def known(self, executor_id: str) -> bool:
+        """Whether there is anything to judge that process by; of one on another host there may be nothing."""
 
 
 class WorkerLock:
@@ -69,6 +73,8 @@ class WorkerLock:
             "role": role,
             "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "executor_id": self.executor_id,
+            # Those before it: its own lock says nothing about a worker of the same name on another host.
+            "executors": [*_executors(_read_holder(self._fd)), self.executor_id][-_REMEMBERED:],
         }
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, json.dumps(holder).encode(), 0)
@@ -126,6 +132,20 @@ class FileLiveness:
         finally:
             os.close(fd)
 
+    def known(self, executor_id: str) -> bool:
+        """Whether that very process held a lock in this folder, as one of the last that had its worker's id."""
+        match = _EXECUTOR_ID.fullmatch(executor_id)
+        if match is None:
+            return False
+        try:
+            fd = os.open(_lock_path(self._dir, match["worker"]), os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            return executor_id in _executors(_read_holder(fd))
+        finally:
+            os.close(fd)
+
 
 def pid_of(executor_id: str | None) -> int | None:
     """The process id inside an executor id, None if it is none."""
@@ -135,6 +155,11 @@ def pid_of(executor_id: str | None) -> int | None:
 
 def _lock_path(workers_dir: Path, worker_id: str) -> Path:
     return workers_dir / f"{worker_id}.lock"
+
+
+def _executors(holder: dict[str, Any]) -> list[str]:
+    listed = holder.get("executors")
+    return listed if isinstance(listed, list) else []
 
 
 def _read_holder(fd: int) -> dict[str, Any]:

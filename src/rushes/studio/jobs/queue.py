@@ -77,7 +77,7 @@ class Submitter:
             self._client.cancel_workflows([workflow.workflow_id for workflow in queued])
 
     def forget(self, job_id: str) -> None:
-        """Deletes what DBOS keeps of a finished job."""
+        """Deletes what DBOS keeps of a job: it is finished, or about to be enqueued anew."""
         self._client.delete_workflows([_workflow_id(job_id, queue) for queue in QUEUES])
 
     def dequeued(self) -> list[Dequeued]:
@@ -90,6 +90,16 @@ class Submitter:
             job_id, _, queue = workflow.workflow_id.rpartition(".")
             found.append(Dequeued(job_id, queue, workflow.executor_id))
         return found
+
+    def active(self) -> set[str]:
+        """The jobs that are on a queue or in a worker's hand."""
+        found = self._client.list_workflows(
+            status=["ENQUEUED", "DELAYED", "PENDING"],
+            application_name=APPLICATION,
+            load_input=False,
+            load_output=False,
+        )
+        return {workflow.workflow_id.rpartition(".")[0] for workflow in found}
 
     def requeue(self, job_id: str, queue: str) -> None:
         """Puts back what was taken off a queue by a worker that died before it began."""

@@ -15,7 +15,16 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from rushes.studio import keys
 from rushes.studio.jobs import depth, table
-from rushes.studio.jobs.job import HELD_BY_WORKER, SOURCES, TERMINAL, Job, JobPrompt, JobState, Stage
+from rushes.studio.jobs.job import (
+    HELD_BY_WORKER,
+    SOURCES,
+    TERMINAL,
+    UNFINISHED,
+    Job,
+    JobPrompt,
+    JobState,
+    Stage,
+)
 from rushes.studio.jobs.table import jobs
 
 if TYPE_CHECKING:
@@ -34,6 +43,12 @@ class JobPage(NamedTuple):
 
     jobs: list[Job]
     has_more: bool
+
+
+class Deletion(NamedTuple):
+    """What a deleted job leaves: the name of its video if no other job has it, so that its object may go."""
+
+    unused_media: str | None
 
 
 class JobStore:
@@ -137,22 +152,35 @@ class JobStore:
             raise PromptUnreadableError(msg) from None
         return JobPrompt(texts["text"], texts["negative"])
 
-    def delete(self, job_id: str) -> bool:
-        """Forgets a finished job with its prompt and stages; returns whether there was one, finished."""
+    def delete(self, job_id: str) -> Deletion | None:
+        """Forgets a finished job with its prompt and stages; None if there was none, finished.
+
+        Whether its video's object may go is settled in the same transaction.
+        """
+        same_media = jobs.c.media == sa.select(jobs.c.media).where(jobs.c.id == job_id).scalar_subquery()
         with self.engine.begin() as conn:
-            gone = conn.execute(sa.delete(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(tuple(TERMINAL))))
-            if gone.rowcount == 1:
-                conn.execute(sa.delete(table.prompts).where(table.prompts.c.job_id == job_id))
-                conn.execute(sa.delete(table.stages).where(table.stages.c.job_id == job_id))
-        return gone.rowcount == 1
+            # On PostgreSQL two who delete the last two jobs of one video must not each see the other's still
+            # there; on SQLite there is one writer anyway, and this locks nothing.
+            conn.execute(sa.select(jobs.c.id).where(same_media).order_by(jobs.c.id).with_for_update())
+            gone = conn.execute(
+                sa.delete(jobs)
+                .where(jobs.c.id == job_id, jobs.c.state.in_(tuple(TERMINAL)))
+                .returning(jobs.c.media)
+            ).one_or_none()
+            if gone is None:
+                return None
+            conn.execute(sa.delete(table.prompts).where(table.prompts.c.job_id == job_id))
+            conn.execute(sa.delete(table.stages).where(table.stages.c.job_id == job_id))
+            unused = gone.media is not None and not _media_in_use(conn, gone.media)
+        return Deletion(gone.media if unused else None)
 
     def media_in_use(self, media: str) -> bool:
-        """Whether any job's video has this name: equal videos share one, being named by their content."""
-        query = sa.select(sa.exists().where(jobs.c.media == media))
+        """Whether a job has this video or is about to store it: equal videos share one name, their content's."""
         with self.engine.connect() as conn:
-            return bool(conn.execute(query).scalar_one())
+            return _media_in_use(conn, media)
 
-    # A job's way. Each returns whether the job was in a state that allows it and so has moved.
+    # A job's way. Each says whether the job was in a state that allows it and so has moved: by True, or, where
+    # it ends the job, by the job as it is afterwards, since whoever deletes it may be faster than a second look.
 
     def claim_encoding(self, job_id: str, *, worker_id: str, executor_id: str) -> bool:
         """From queued to encoding."""
@@ -167,7 +195,7 @@ class JobStore:
     def enqueue_generation(self, job_id: str, enqueue: Callable[[sa.Connection, Job], None]) -> bool:
         """From encoding to waiting; `enqueue` runs in the same transaction."""
         with self.engine.begin() as conn:
-            job = self._set(conn, job_id, JobState.WAITING, waiting_ns=self._clock())
+            job = self._set(conn, job_id, JobState.WAITING)
             if job is not None:
                 enqueue(conn, job)
         return job is not None
@@ -184,7 +212,7 @@ class JobStore:
 
     def start_generating(self, job_id: str) -> bool:
         """From assigned to generating."""
-        return self._move(job_id, JobState.GENERATING, started_ns=self._clock())
+        return self._move(job_id, JobState.GENERATING)
 
     def set_progress(self, job_id: str, step: int) -> bool:
         """Notes that `step` denoising steps are done; False says to stop: the job was cancelled or given up."""
@@ -196,9 +224,22 @@ class JobStore:
             )
         return changed.rowcount == 1
 
+    def reserve_media(self, job_id: str, name: str) -> bool:
+        """Notes under which name a video will be stored, before it is; False says to stop: the job has ended.
+
+        From then on `media_in_use` counts it, so that nobody who deletes an equal video takes this one's away.
+        """
+        with self.engine.begin() as conn:
+            changed = conn.execute(
+                sa.update(jobs)
+                .where(jobs.c.id == job_id, jobs.c.state == JobState.GENERATING)
+                .values(media=name)
+            )
+        return changed.rowcount == 1
+
     def complete(
         self, job_id: str, *, media: str, size_bytes: int, credits_charged: int | None = None
-    ) -> bool:
+    ) -> Job | None:
         """From generating to completed; charges `credits_charged` of the reserved credits, by default all."""
         now = self._clock()
         with self.engine.begin() as conn:
@@ -211,18 +252,19 @@ class JobStore:
                 size_bytes=size_bytes,
                 credits_charged=jobs.c.credits_reserved if credits_charged is None else credits_charged,
             )
-            if job is not None:
-                keys.settle(
-                    conn,
-                    key_id=job.key_id,
-                    job_id=job_id,
-                    reserved=job.credits_reserved,
-                    charged=job.credits_charged or 0,
-                    at_ns=now,
-                )
-        return job is not None
+            if job is None:
+                return None
+            keys.settle(
+                conn,
+                key_id=job.key_id,
+                job_id=job_id,
+                reserved=job.credits_reserved,
+                charged=job.credits_charged or 0,
+                at_ns=now,
+            )
+            return _with_stages(conn, job)
 
-    def fail(self, job_id: str, *, code: str, message: str, reason: str) -> bool:
+    def fail(self, job_id: str, *, code: str, message: str, reason: str) -> Job | None:
         """From any unfinished state to failed, with the credits given back.
 
         Args:
@@ -239,7 +281,7 @@ class JobStore:
             failure_reason=reason,
         )
 
-    def cancel(self, job_id: str) -> bool:
+    def cancel(self, job_id: str) -> Job | None:
         """From any unfinished state to cancelled, with the credits given back."""
         return self._give_up(job_id, JobState.CANCELLED)
 
@@ -251,6 +293,25 @@ class JobStore:
             )
 
     # The queue as a whole
+
+    def unfinished(self) -> list[tuple[str, JobState]]:
+        """The ids and states of the jobs that somebody still has to do something about."""
+        query = sa.select(jobs.c.id, jobs.c.state).where(jobs.c.state.in_(UNFINISHED))
+        with self.engine.connect() as conn:
+            return [(row.id, JobState(row.state)) for row in conn.execute(query)]
+
+    def requeue(self, job_id: str, state: JobState, enqueue: Callable[[sa.Connection, Job], None]) -> bool:
+        """Enqueues a job anew that is still in `state`, in one transaction; returns whether it was."""
+        with self.engine.begin() as conn:
+            row = conn.execute(
+                sa.update(jobs)
+                .where(jobs.c.id == job_id, jobs.c.state == state)
+                .values(state=state)
+                .returning(*jobs.c)
+            ).one_or_none()
+            if row is not None:
+                enqueue(conn, _job(row, ()))
+        return row is not None
 
     def held_by_workers(self) -> list[Job]:
         """The jobs that a worker says to be working on."""
@@ -264,24 +325,20 @@ class JobStore:
         """How many jobs wait: accepted, and not yet on a worker for rendering."""
         return depth.count_in(self.engine, depth.WAITING)
 
-    def oldest_waiting_age_s(self) -> float | None:
-        """Seconds since the longest-waiting job was accepted, None if none waits."""
-        oldest = depth.oldest_waiting_ns(self.engine)
-        return None if oldest is None else max(0.0, (self._clock() - oldest) / 1e9)
-
     def recent_render_seconds(self) -> float | None:
         """Mean seconds on a worker of the videos delivered last, None before the first."""
         return depth.recent_render_seconds(self.engine)
 
     # Inside
 
-    def _give_up(self, job_id: str, to: JobState, **values: Any) -> bool:
+    def _give_up(self, job_id: str, to: JobState, **values: Any) -> Job | None:
         now = self._clock()
         with self.engine.begin() as conn:
             job = self._set(conn, job_id, to, finished_ns=now, credits_charged=0, **values)
-            if job is not None:
-                keys.refund(conn, key_id=job.key_id, job_id=job_id, amount=job.credits_reserved, at_ns=now)
-        return job is not None
+            if job is None:
+                return None
+            keys.refund(conn, key_id=job.key_id, job_id=job_id, amount=job.credits_reserved, at_ns=now)
+            return _with_stages(conn, job)
 
     def _move(self, job_id: str, to: JobState, **values: Any) -> bool:
         with self.engine.begin() as conn:
@@ -303,6 +360,16 @@ class JobStore:
             rows = conn.execute(query).all()
             stages = _stages(conn, [row.id for row in rows])
         return [_job(row, stages.get(row.id, [])) for row in rows]
+
+
+def _media_in_use(conn: sa.Connection, media: str) -> bool:
+    given_up = (JobState.FAILED, JobState.CANCELLED)
+    query = sa.select(sa.exists().where(jobs.c.media == media, jobs.c.state.not_in(given_up)))
+    return bool(conn.execute(query).scalar_one())
+
+
+def _with_stages(conn: sa.Connection, job: Job) -> Job:
+    return dataclasses.replace(job, stages=tuple(_stages(conn, [job.id]).get(job.id, ())))
 
 
 def _stages(conn: sa.Connection, ids: list[str]) -> dict[str, list[Stage]]:

@@ -1,7 +1,8 @@
 """Runs a worker process: takes jobs off its role's queues, one at a time, and hands them to their handlers.
 
 A job is claimed by compare-and-set before its handler sees it, so that it is worked on once, however often the
-queue delivers it; and it is never left unfinished by a handler that raised.
+queue delivers it; and it is never left unfinished by a handler that raised. A database that refuses for a moment is
+asked again; if it goes on refusing, the reaper finds the job.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
+
+from sqlalchemy.exc import OperationalError
 
 from rushes.studio.jobs.job import JobState
 from rushes.studio.jobs.liveness import WorkerLock
@@ -27,6 +30,8 @@ Role = Literal["encode", "generate", "all"]
 Handler: TypeAlias = "Callable[[str], bool | None]"
 """Does a job's part, given its id. `encode` returns True for a job that may be rendered."""
 
+_T = TypeVar("_T")
+
 _log = logging.getLogger(__name__)
 
 _ROLE_QUEUES: Final[dict[Role, tuple[QueueName, ...]]] = {
@@ -36,6 +41,8 @@ _ROLE_QUEUES: Final[dict[Role, tuple[QueueName, ...]]] = {
 }
 _SETTLE_S: Final = 0.2  # what was being taken off a queue when the worker was told to stop
 _PAUSE_S: Final = 0.05
+_ATTEMPTS: Final = 4
+_RETRY_PAUSE_S: Final = 0.25
 
 
 def run_worker(
@@ -63,8 +70,9 @@ def run_worker(
         workers_dir: where the workers' lock files are.
         stop: ends the worker.
         on_ready: called with the executor id once jobs are being taken.
-        on_failed: called with a job that was failed here because its handler raised (the error) or returned
-            without having ended it (None).
+        on_failed: called with a job that was failed here because its handler raised or the database refused to
+            have it claimed or passed on (the error), or because its handler returned without having ended it
+            (None).
         drain_s: how long the job in hand may take after `stop`.
 
     Raises:
@@ -147,59 +155,61 @@ class _Worker:
 
         @DBOS.workflow(name="encode")
         def encode(job_id: str) -> None:
-            self._step("encode", self._encode, job_id)
+            self._step("encode", job_id)
 
         @DBOS.workflow(name="generate")
         def generate(job_id: str) -> None:
-            self._step("generate", self._generate, job_id)
+            self._step("generate", job_id)
 
-    def _step(self, name: str, work: Callable[[str], None], job_id: str) -> None:
+    def _step(self, name: QueueName, job_id: str) -> None:
         from dbos import DBOS
 
         with self._busy_lock:
             self._busy += 1
         try:
-            DBOS.run_step({"name": name}, work, job_id)
+            DBOS.run_step({"name": name}, self._work, name, job_id)
         finally:
             with self._busy_lock:
                 self._busy -= 1
 
-    def _encode(self, job_id: str) -> None:
-        if not self._store.claim_encoding(
-            job_id, worker_id=self._lock.worker_id, executor_id=self._lock.executor_id
-        ):
-            return  # cancelled meanwhile
-        if self._handle("encode", job_id):
-            self._store.enqueue_generation(job_id, self._submitter.enqueue_generate)
-        else:
-            self._end(job_id, None)
-
-    def _generate(self, job_id: str) -> None:
-        if not self._store.claim_generation(
-            job_id, worker_id=self._lock.worker_id, executor_id=self._lock.executor_id
-        ):
-            return
-        self._handle("generate", job_id)
-        self._end(job_id, None)
-
-    def _handle(self, name: str, job_id: str) -> bool:
+    def _work(self, name: QueueName, job_id: str) -> None:
+        """Does the job's part. It raises nothing: DBOS would store what is raised, with its text, in clear."""
+        claim = self._store.claim_encoding if name == "encode" else self._store.claim_generation
+        lock = self._lock
+        error: Exception | None = None
         try:
-            return bool(self._handlers[name](job_id))
-        except Exception as error:  # noqa: BLE001 - DBOS would store what is raised, with its text, in clear
+            if not _patiently(lambda: claim(job_id, worker_id=lock.worker_id, executor_id=lock.executor_id)):
+                return  # cancelled meanwhile
+            may_be_rendered = self._handlers[name](job_id)
+            if name == "encode" and may_be_rendered:
+                _patiently(lambda: self._store.enqueue_generation(job_id, self._submitter.enqueue_generate))
+                return
+        except Exception as raised:  # noqa: BLE001 - see above
             # Not its text here either: an error of a tokenizer may quote the prompt.
-            _log.error("the %s handler raised %s for %s", name, type(error).__name__, job_id)
-            self._end(job_id, error)
-            return False
+            _log.error("%s of %s raised %s", name, job_id, type(raised).__name__)
+            error = raised
+        try:
+            failed = _patiently(lambda: self._fail_unfinished(job_id))
+            if failed is not None and self._on_failed is not None:
+                self._on_failed(failed, error)
+        except Exception as raised:  # noqa: BLE001 - as above; the reaper will end the job
+            _log.error("ending %s raised %s", job_id, type(raised).__name__)
 
-    def _end(self, job_id: str, error: BaseException | None) -> None:
-        """Fails a job that its handler has left unfinished."""
+    def _fail_unfinished(self, job_id: str) -> Job | None:
+        """Fails a job that is left unfinished; None if it is not."""
         job = self._store.get(job_id)
         if job is None or job.terminal:
-            return
-        doing = "encoding the prompt" if job.state == JobState.ENCODING else "generating"
+            return None
+        doing = "encoding the prompt" if job.state in {JobState.QUEUED, JobState.ENCODING} else "generating"
         message = f"internal error while {doing}; submit the video again"
-        if not self._store.fail(job_id, code="internal_error", message=message, reason="internal"):
-            return
-        failed = self._store.get(job_id)
-        if failed is not None and self._on_failed is not None:
-            self._on_failed(failed, error)
+        return self._store.fail(job_id, code="internal_error", message=message, reason="internal")
+
+
+def _patiently(action: Callable[[], _T]) -> _T:
+    """A locked database or a full disk may be over in a moment."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return action()
+        except OperationalError:
+            time.sleep(_RETRY_PAUSE_S)
+    return action()

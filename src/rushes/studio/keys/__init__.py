@@ -2,13 +2,12 @@
 
 from rushes.studio.keys.credit import credits_for, grant, refund, reserve, settle
 from rushes.studio.keys.errors import InsufficientCreditsError, KeyRefusedError, QuotaExceededError
-from rushes.studio.keys.key import TIERS, ApiKey, hash_secret, last_four, new_secret, tier_allows
+from rushes.studio.keys.key import ApiKey, hash_secret, last_four, new_secret, tier_allows
 from rushes.studio.keys.quota import consume_quota, quota_used
 from rushes.studio.keys.rate import RateLimiter
 from rushes.studio.keys.store import KeyStore
 
 __all__ = [
-    "TIERS",
     "ApiKey",
     "InsufficientCreditsError",
     "KeyRefusedError",

@@ -7,8 +7,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Final
 
-TIERS: Final = ("realtime", "premium", "standard", "free")
-"""From the highest to the lowest."""
+from rushes.catalog import TIERS
 
 _SECRET_BYTES: Final = 24  # 32 url-safe characters
 
@@ -19,8 +18,9 @@ class ApiKey:
 
     Attributes:
         id: "key_" and 16 hex digits; what telemetry calls `user_id`.
-        tier: one of `TIERS`; the highest one this key may ask for.
-        rate_limit_per_minute: accepted submissions a minute, in the long run and as a burst.
+        tier: one of the catalog's `TIERS`; the highest one this key may ask for.
+        rate_limit_per_minute: submissions a minute, in the long run and as a burst. One that is refused for
+            another reason (a wrong value, no credits) counts too; one over this limit does not.
         quota_per_day: videos a UTC day.
         credits: what is left to reserve.
     """
@@ -52,5 +52,7 @@ def last_four(secret: str) -> str:
 
 
 def tier_allows(key_tier: str, asked: str) -> bool:
-    """Whether a key of `key_tier` may ask for the tier `asked`. Both must be in `TIERS`."""
+    """Whether a key of `key_tier` may ask for the tier `asked`. Both must be in `TIERS`, which begins
+    with the highest.
+    """
     return TIERS.index(asked) >= TIERS.index(key_tier)

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class RateLimiter:
-    """Lets each key through `rate_limit_per_minute` times a minute, that many at once at most."""
+    """Lets each key through `rate_limit_per_minute` times a minute, that many at once at most.
+
+    It comes first, before anybody looks at what is asked for: so it also limits what will be refused.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` gives seconds that never go back."""

@@ -8,10 +8,12 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
+from rushes.catalog import TIERS
 from rushes.studio.keys import credit, quota
 from rushes.studio.keys.errors import InsufficientCreditsError
-from rushes.studio.keys.key import TIERS, ApiKey, hash_secret, last_four, new_secret
+from rushes.studio.keys.key import ApiKey, hash_secret, last_four, new_secret
 from rushes.studio.keys.table import api_keys
 
 if TYPE_CHECKING:
@@ -87,19 +89,40 @@ class KeyStore:
             credit.grant(conn, key_id=key.id, amount=credits, at_ns=key.created_ns)
         return key, secret
 
+    def ensure(
+        self,
+        secret: str,
+        *,
+        name: str,
+        tier: str = "standard",
+        rate_limit_per_minute: int = 60,
+        quota_per_day: int = 1_000,
+        credits: int = 0,  # noqa: A002 - the field's name everywhere else
+    ) -> ApiKey | None:
+        """The key with this secret as it is, made if it is unknown; None if it was revoked, which it stays.
+
+        Raises:
+            ValueError: an unknown tier or a negative limit.
+        """
+        key = self._with_secret(secret)
+        if key is None:
+            try:
+                key, _ = self.create(
+                    name,
+                    tier=tier,
+                    rate_limit_per_minute=rate_limit_per_minute,
+                    quota_per_day=quota_per_day,
+                    credits=credits,
+                    secret=secret,
+                )
+            except IntegrityError:  # another process made it between the two statements
+                key = self._with_secret(secret)
+        return key if key is not None and key.active else None
+
     def find(self, secret: str) -> ApiKey | None:
         """The active key with this secret, or None."""
-        digest = hash_secret(secret)
-        with self._engine.connect() as conn:
-            row = conn.execute(
-                sa.select(api_keys).where(
-                    api_keys.c.secret_sha256 == digest, api_keys.c.active.is_(sa.true())
-                )
-            ).one_or_none()
-        # The index's own comparison leaks timing of the hash only; this one settles it in constant time.
-        if row is None or not hmac.compare_digest(row.secret_sha256, digest):
-            return None
-        return _key(row)
+        key = self._with_secret(secret)
+        return key if key is not None and key.active else None
 
     def get(self, key_id: str) -> ApiKey | None:
         """The key with this id, active or not."""
@@ -150,6 +173,16 @@ class KeyStore:
         query = sa.select(sa.func.count()).select_from(api_keys).where(api_keys.c.last_accepted_ns > since)
         with self._engine.connect() as conn:
             return int(conn.execute(query).scalar_one())
+
+    def _with_secret(self, secret: str) -> ApiKey | None:
+        """The key with this secret, active or not."""
+        digest = hash_secret(secret)
+        with self._engine.connect() as conn:
+            row = conn.execute(sa.select(api_keys).where(api_keys.c.secret_sha256 == digest)).one_or_none()
+        # The index's own comparison leaks timing of the hash only; this one settles it in constant time.
+        if row is None or not hmac.compare_digest(row.secret_sha256, digest):
+            return None
+        return _key(row)
 
 
 def _key(row: sa.Row[Any]) -> ApiKey:

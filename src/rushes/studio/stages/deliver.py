@@ -8,6 +8,7 @@ from typing import Final
 from opentelemetry.trace import Span
 
 from rushes.sdk import logs, tracing
+from rushes.studio.failure import Cancelled
 from rushes.studio.render import Render
 from rushes.studio.transcode import transcode as encode_mp4
 
@@ -43,10 +44,14 @@ def transcode(render: Render, span: Span) -> None:
 
 
 def upload(render: Render, span: Span) -> None:
-    """Raises StorageError."""
+    """Raises StorageError, Cancelled."""
     assert render.file is not None, "transcode has run"  # noqa: S101 - the pipeline's order
+    store, media = render.tools.store, render.tools.media
+    # Known before it is there: whoever deletes an equal video meanwhile sees that this one is coming.
+    if not store.reserve_media(render.job.id, media.name_of(render.file.path)):
+        raise Cancelled(render.job.id)
     with tracing.span("storage.write") as write:
-        stored = render.tools.media.put(render.file.path)
+        stored = media.put(render.file.path)
         write.set_attribute("size_bytes", stored.size_bytes)
     render.media, render.size_bytes = stored.name, stored.size_bytes
     span.set_attribute("rushes.media", stored.name)

@@ -64,6 +64,12 @@ class Media:
             else:
                 self._store = from_url(str(location), **options)
 
+    def name_of(self, path: Path) -> str:
+        """What the file at `path` will be called, before it is stored. Raises StorageError if it can't be read."""
+        with self._told(f"read {path} for"):
+            digest = _digest(path)
+        return f"sha256/{digest[:2]}/{digest}.mp4"
+
     def put(self, path: Path) -> StoredObject:
         """Store the file at `path` and return what it is called; an object that is already there stays.
 

@@ -2,12 +2,17 @@
 
 from starlette.routing import BaseRoute
 
-from rushes.store.interface import Store
+from rushes.query import Readers
 from rushes.web.api import prometheus, telemetry
 
 __all__ = ["routes"]
 
 
-def routes(store: Store, *, version: str = "") -> list[BaseRoute]:
-    """All routes of the API, for a Starlette application; `version` is this program's, for buildinfo."""
-    return [*prometheus.routes(store, version=version), *telemetry.routes(store)]
+def routes(readers: Readers, *, version: str = "") -> list[BaseRoute]:
+    """All routes of the API, for a Starlette application.
+
+    Args:
+        readers: what is asked.
+        version: this program's, for buildinfo.
+    """
+    return [*prometheus.routes(readers, version=version), *telemetry.routes(readers)]

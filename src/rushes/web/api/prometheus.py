@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from rushes.query.promql import PromQL, PromQLError, QueryResult
-from rushes.query.series import SeriesIndex
-from rushes.store.interface import Store, StoreError, StoreUnavailable
+from rushes.query import Readers
+from rushes.query.promql import PromQLError, QueryResult
+from rushes.store.interface import StoreError, StoreUnavailable
 from rushes.web.api.numbers import duration, moment, number
 
 __all__ = ["routes"]
@@ -77,9 +77,9 @@ class _Parameters:
             ) from error
 
 
-def routes(store: Store, *, version: str = "") -> list[BaseRoute]:
+def routes(readers: Readers, *, version: str = "") -> list[BaseRoute]:
     """Routes under /api/v1; `version` is this program's, for buildinfo."""
-    promql, index = PromQL(store), SeriesIndex(store)
+    promql, index = readers.promql, readers.series
 
     def query(given: _Parameters) -> Any:
         return _result(promql.instant(given.needed("query"), given.time("time", time.time())))

@@ -47,6 +47,7 @@ export class Drawer {
       h("header", {}, h("h2", {}, span.name), h("button", { type: "button", onclick: () => this.close(), "aria-label": "Close the span's details" }, "Close")),
       span.status === "error" ? h("p", { class: "state", "data-state": "bad" }, "Failed") : null,
       span.message ? h("p", { class: "message" }, span.message) : null,
+      span.missing_parent ? h("p", { class: "faint" }, "The span that this one lies in never came: its process ended before it did, or its batch was lost.") : null,
       h("dl", { class: "facts" },
         fact("Took", nanoseconds(span.dur), `${span.dur} ns`),
         span.self_ns === undefined ? null : fact("Of which itself", nanoseconds(span.self_ns), `${span.self_ns} ns`),
@@ -61,7 +62,7 @@ export class Drawer {
         h("p", {}, event.name, h("span", { class: "faint" }, ` after ${nanoseconds(event.at - span.start)}`)), dl(event.attrs))),
       ...pairs("Resource", model.resources[span.resource] ?? {}),
       h("h3", {}, "Ids"),
-      dl({ span: span.id, ...(span.parent ? { parent: span.parent } : {}) }),
+      dl({ span: span.id, ...(span.missing_parent ? { "missing parent": span.missing_parent } : span.parent ? { parent: span.parent } : {}) }),
     );
     if (changed) element.scrollTop = 0;
   }

@@ -4,7 +4,8 @@
  * @typedef {{id: string, parent: string | null, name: string, service: string, kind: string, stage: string,
  *   start: number, dur: number, status: string, message: string, attrs: Record<string, string>, resource: string,
  *   events: {name: string, at: number, attrs: Record<string, string>}[], self?: [number, number][],
- *   self_ns?: number}} Span times in nanoseconds after the trace's origin
+ *   self_ns?: number, missing_parent?: string}} Span times in nanoseconds after the trace's origin; one whose parent
+ *   never came lies under a root and names the parent that is missing
  * @typedef {{key: string, timestamp: string, level: string, service: string, component: string, worker_id: string,
  *   event: string, span_id: string, context: Record<string, string>}} Line
  */

@@ -149,13 +149,15 @@ class WaterfallElement extends HTMLElement {
   write(kept, span) {
     kept.span = span;
     kept.label.textContent = span.name;
-    kept.label.title = `${span.name} (${span.service})`;
+    const orphan = Boolean(span.missing_parent);
+    kept.label.title = `${span.name} (${span.service})${orphan ? ", whose parent span never came" : ""}`;
     kept.took.textContent = nanoseconds(span.dur);
     kept.took.title = `${span.dur} ns`;
     kept.row.toggleAttribute("data-error", span.status === "error");
+    kept.row.toggleAttribute("data-orphan", orphan);
     kept.bar.dataset.stage = span.stage;
     kept.bar.classList.toggle("leaf", !span.self);
-    kept.row.setAttribute("aria-label", `${span.name}, ${nanoseconds(span.dur)}${span.status === "error" ? ", failed" : ""}`);
+    kept.row.setAttribute("aria-label", `${span.name}, ${nanoseconds(span.dur)}${span.status === "error" ? ", failed" : ""}${orphan ? ", its parent never came" : ""}`);
     fill(kept.bar, ...(span.self ?? [])
       .filter(([from, to]) => to - from >= span.dur * NARROWEST)
       .map(([from, to]) => h("i", { style: { left: `${(100 * (from - span.start)) / span.dur}%`, width: `${(100 * (to - from)) / span.dur}%` } })));

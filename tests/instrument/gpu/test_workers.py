@@ -1,0 +1,50 @@
+"""Whose GPU it is: by its processes, else by CUDA_VISIBLE_DEVICES, as CUDA reads it."""
+
+from __future__ import annotations
+
+import pytest
+
+from rushes.instrument.gpu import GpuReading, WorkerProcess, by_process, nobody
+
+GPUS = (
+    GpuReading(0, "H100", "GPU-aaaa1111", pids=(10, 11)),
+    GpuReading(1, "H100", "GPU-bbbb2222", pids=()),
+    GpuReading(2, "H100", "GPU-bbbb3333", pids=(99,)),
+)
+
+
+def test_processes_decide_where_they_are_known() -> None:
+    workers = [
+        WorkerProcess("a", frozenset({10}), visible_devices="1"),
+        WorkerProcess("b", frozenset({11, 12})),
+        WorkerProcess("c", frozenset({13}), visible_devices="0,2"),
+    ]
+    # a and b share GPU 0; GPU 1 is idle but a's; GPU 2 runs a process that is nobody's, and was given to c.
+    assert by_process(lambda: workers)(GPUS) == [("a", "b"), ("a",), ("c",)]
+
+
+@pytest.mark.parametrize(
+    ("visible", "indices"),
+    [
+        (None, []),
+        ("", []),
+        ("0", [0]),
+        ("2,1", [1, 2]),
+        (" 1 , 2 ", [1, 2]),
+        ("GPU-aaaa", [0]),
+        ("gpu-BBBB2", [1]),
+        ("GPU-bbbb", []),  # of two: means nothing
+        ("1,7,2", [1]),  # CUDA stops at the first that is not there
+        ("-1", []),
+        ("NoDevFiles", []),
+        ("MIG-0b4c", []),
+    ],
+)
+def test_visible_devices_are_read_as_cuda_reads_them(visible: str | None, indices: list[int]) -> None:
+    gpus = [GpuReading(g.index, g.name, g.uuid) for g in GPUS]
+    owners = by_process(lambda: [WorkerProcess("w", frozenset(), visible)])(gpus)
+    assert [i for i, workers in enumerate(owners) if workers] == indices
+
+
+def test_without_workers_a_gpu_is_nobodys() -> None:
+    assert nobody(GPUS) == by_process(list)(GPUS) == [(), (), ()]
