@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Never, Optional
@@ -49,6 +51,15 @@ def _settings(**flags: Any) -> Settings:
         _die(error, 2)
 
 
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    """A folder or file that can't be used is said in a line, not in a traceback."""
+    try:
+        yield
+    except OSError as error:
+        _die(f"{error.filename or 'a file'} can't be used ({error.strerror or error}); see `rushes doctor`")
+
+
 @app.command()
 def up(
     data_dir: DataDir = None,
@@ -81,7 +92,9 @@ def up(
         _die(error)
     except OSError as error:
         _die(f"{error.filename} can't be used ({error.strerror}); name another folder with --data-dir")
-    raise typer.Exit(supervisor.run())
+    with _storage_errors():
+        code = supervisor.run()
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -100,7 +113,8 @@ def server(
     except ModuleNotFoundError as error:
         _need("server", error)
     try:
-        run(settings)
+        with _storage_errors():
+            run(settings)
     except CannotStart as error:
         _die(error)
 
@@ -115,7 +129,8 @@ def gateway(data_dir: DataDir = None, gateway_port: GatewayPort = None) -> None:
     except ModuleNotFoundError as error:
         _need("studio", error)
     try:
-        run(settings)
+        with _storage_errors():
+            run(settings)
     except PortTaken as error:
         _die(error)
 
@@ -136,7 +151,8 @@ def worker(
     except ModuleNotFoundError as error:
         _need("studio", error)
     try:
-        run(settings, role, id)
+        with _storage_errors():
+            run(settings, role, id)
     except (WorkerBusyError, ValueError) as error:
         _die(error)
 
@@ -152,6 +168,8 @@ def generate(
     seed: Annotated[Optional[int], typer.Option(help="The same seed gives the same video.")] = None,
     negative_prompt: Annotated[Optional[str], typer.Option(help="What it should not show.")] = None,
     out_dir: Annotated[Path, typer.Option(help="Where the video is saved.")] = Path(),
+    gateway: Annotated[Optional[str], typer.Option(help="Another gateway's URL, with --api-key.")] = None,
+    api_key: Annotated[Optional[str], typer.Option(envvar="RUSHES_API_KEY", help="Its key.")] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Make a video with a running `rushes up`, and print its path and its trace's address."""
@@ -167,8 +185,14 @@ def generate(
     if prompt == "-":
         prompt = sys.stdin.read().strip()
     try:
+        if gateway is not None:
+            where = local.Local(
+                ui="", gateway=gateway, otlp_http="", otlp_grpc="", metrics=[], pid=0, api_key=api_key
+            )
+        else:
+            where = local.read(settings.local_file)
         path, trace = run(
-            local.read(settings.local_file),
+            where,
             out_dir,
             Console(stderr=True),
             prompt=prompt,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import tomllib
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -15,9 +17,12 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from rushes.catalog import MODELS
+
 __all__ = ["Settings", "SettingsError", "load"]
 
 _TOML: Final = "rushes.toml"
+_WEIGHTED: Final = tuple(name for name in MODELS if name != "VEO3")  # that one is an API
 
 
 class SettingsError(ValueError):
@@ -28,7 +33,7 @@ class Settings(BaseSettings):
     """All settings of `rushes up` and of the processes that it starts."""
 
     model_config = SettingsConfigDict(
-        env_prefix="RUSHES_", env_nested_delimiter="__", toml_file=_TOML, extra="ignore"
+        env_prefix="RUSHES_", env_nested_delimiter="__", toml_file=_TOML, extra="forbid"
     )
 
     data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("rushes")))
@@ -74,6 +79,8 @@ class Settings(BaseSettings):
     @field_validator("data_dir", "config_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
+        if "?" in str(value):
+            raise ValueError("the databases in it are opened by URL, so its path can't hold a question mark")
         return value.expanduser().absolute()
 
     @field_validator("token")
@@ -89,6 +96,11 @@ class Settings(BaseSettings):
     @field_validator("weights")
     @classmethod
     def _upper(cls, value: dict[str, Path | None]) -> dict[str, Path | None]:
+        for name in value:
+            if name.upper() not in _WEIGHTED:
+                raise ValueError(
+                    f"there is no model {name!r} that takes weights; there are {', '.join(_WEIGHTED)}"
+                )
         return {name.upper(): folder and folder.expanduser().absolute() for name, folder in value.items()}
 
     @model_validator(mode="after")
@@ -99,6 +111,17 @@ class Settings(BaseSettings):
                 "set RUSHES_TOKEN, or keep to 127.0.0.1"
             )
         return self
+
+    @property
+    def telemetry_endpoint(self) -> str | None:
+        """Where the studio's processes send telemetry: what is set, or what OpenTelemetry's variables say, or the
+        control room on this machine.
+        """
+        if self.otlp_endpoint or any(
+            n.startswith("OTEL_EXPORTER_OTLP") and n.endswith("ENDPOINT") for n in os.environ
+        ):
+            return self.otlp_endpoint
+        return f"http://127.0.0.1:{self.otlp_http_port}"
 
     @property
     def jobs_url(self) -> str:
@@ -158,3 +181,5 @@ def load(**flags: Any) -> Settings:
             for e in error.errors()
         )
         raise SettingsError(problems) from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{_TOML} in {Path.cwd()} is no TOML: {error}") from None

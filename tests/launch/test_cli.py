@@ -58,6 +58,49 @@ def test_a_wrong_setting_is_named(env: dict[str, str]) -> None:
     assert "RUSHES_TOKEN" in err
 
 
+def test_a_broken_settings_file_and_an_unknown_setting(env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "rushes.toml").write_text("port = \n")
+    code, _, err = _run(env, "doctor")
+    assert (code, "rushes.toml" in err, "Traceback" in err) == (2, True, False)
+    (tmp_path / "rushes.toml").write_text("prot = 1\n")
+    code, _, err = _run(env, "doctor")
+    assert (code, "prot" in err) == (2, True)
+    (tmp_path / "rushes.toml").write_text('[weights]\nMOCHI = "/x"\n')
+    code, _, err = _run(env, "up")
+    assert code == 2
+    assert "no model 'MOCHI'" in err
+    assert "MOCHI1" in err
+
+
+def test_folders_that_can_not_be_used_are_said_in_a_line(env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    broken = {
+        "RUSHES_DATA_DIR": str(tmp_path / "file" / "x"),
+        "RUSHES_CONFIG_DIR": str(tmp_path / "file" / "y"),
+    }
+    for command in (("worker", "--id", "w-0"), ("gateway",)):
+        code, _, err = _run({**env, **broken, "RUSHES_GATEWAY_PORT": "0"}, *command)
+        assert (code, "can't be used" in err, "Traceback" in err) == (1, True, False), err
+    done = _run(
+        env,
+        "generate",
+        "x",
+        "--gateway",
+        "http://127.0.0.1:1",
+        "--api-key",
+        "k",
+        "--out-dir",
+        str(tmp_path / "file" / "z"),
+    )
+    assert (done[0], "--out-dir" in done[2]) == (1, True)
+
+
+def test_a_gateway_elsewhere_that_does_not_answer(env: dict[str, str]) -> None:
+    code, _, err = _run(env, "generate", "x", "--gateway", "http://127.0.0.1:1", "--api-key", "k")
+    assert code == 1
+    assert "http://127.0.0.1:1 does not answer" in err
+
+
 def test_a_wrong_role_and_a_wrong_worker_id(env: dict[str, str]) -> None:
     code, _, err = _run(env, "worker", "--role", "paint")
     assert (code, "encode, generate, all" in err) == (2, True)

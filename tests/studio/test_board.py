@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,16 +34,6 @@ def test_a_worker_is_what_it_says_while_it_lives(tmp_path: Path) -> None:
     assert {labels["status"]: v for v, labels in board.status()}["healthy"] == 0
     board.withdraw("generate-0")
     assert board.workers() == []
-
-
-def test_a_loading_worker_is_known_by_its_process(tmp_path: Path) -> None:
-    board = Board(tmp_path)
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    board.publish(WorkerInfo("encode-0", "encode", "", process.pid, "loading", ""))
-    assert _counts(board)["loading"] == 1
-    process.kill()
-    process.wait()
-    assert _counts(board)["offline"] == 1
 
 
 def test_the_scratch_folders_of_ended_and_unknown_jobs_are_swept(tmp_path: Path) -> None:

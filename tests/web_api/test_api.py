@@ -268,3 +268,15 @@ def test_promtool_can_query(metric: str) -> None:
     assert answers[0] == f"{{}} => 3.5 @[{NOW_S}]\n"
     assert answers[1].count("tier=") == 2
     assert answers[2].count("2 @[") == 3
+
+
+def test_a_trace_for_perfetto(client: TestClient) -> None:
+    trace_id = bytes(range(40, 56))
+    send("traces", trace_request(trace_id, count=3))
+    reply = client.get(f"/api/traces/{trace_id.hex()}/perfetto")
+    assert reply.status_code == 200
+    assert f"{trace_id.hex()}.perfetto.json" in reply.headers["content-disposition"]
+    events = reply.json()["traceEvents"]
+    assert sum(e["ph"] == "X" for e in events) == 3
+    assert client.get(f"/api/traces/{'0' * 31}1/perfetto").status_code == 404
+    assert client.get("/api/traces/nonsense/perfetto").status_code == 400

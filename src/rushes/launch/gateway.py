@@ -17,7 +17,7 @@ from starlette.routing import Route
 from rushes.catalog import MODELS
 from rushes.launch.lifetime import end_with_parent
 from rushes.launch.ports import reserve
-from rushes.sdk import configure, exposition, instruments, logs, shutdown
+from rushes.sdk import configure, exposition, instruments, logs, shutdown, tracing
 from rushes.settings import Settings
 from rushes.studio import outcome
 from rushes.studio.board import Board
@@ -42,7 +42,7 @@ def run(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises PortTaken."""
     settings.gateway_port = reserve(settings.host, settings.gateway_port, "--gateway-port")
     end_with_parent()
-    configure(instance="gateway", endpoint=settings.otlp_endpoint, log_level=settings.log_level)
+    configure(instance="gateway", endpoint=settings.telemetry_endpoint, log_level=settings.log_level)
     logs.bridge_stdlib(logging.WARNING)
     engine = open_database(settings.jobs_url)
     store = JobStore(engine, prompt_key=prompt_key(settings))
@@ -132,5 +132,6 @@ def _zero_counters() -> None:
 def _on_lost(job: Job) -> None:
     """The reaper gave this job up: its worker died, or nobody had it any more."""
     if job.error_code == "worker_lost":
-        _LOG.error("worker.lost", request_id=job.id, pid=pid_of(job.executor_id), error=job.error_message)
+        with tracing.under(outcome.root_of(job)):
+            _LOG.error("worker.lost", request_id=job.id, pid=pid_of(job.executor_id), error=job.error_message)
     outcome.finish_failed(job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,14 @@ def generate(where: local.Local, out_dir: Path, console: Console, **request: Any
         raise GenerationFailed(
             "this control room runs without a studio; start `rushes up` without --no-studio"
         )
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GenerationFailed(
+            f"{out_dir} can't be made ({error.strerror}); name another --out-dir"
+        ) from None
+    if not os.access(out_dir, os.W_OK):
+        raise GenerationFailed(f"{out_dir} can't be written; name another --out-dir")
     body = {name: value for name, value in request.items() if value is not None}
     headers = {"Authorization": f"Bearer {where.api_key}"}
     try:
@@ -40,7 +49,8 @@ def generate(where: local.Local, out_dir: Path, console: Console, **request: Any
             reply = client.post("/v1/videos", json=body)
             _raise_for(reply)
             video_id = reply.json()["id"]
-            trace = f"{where.ui}/traces/{reply.headers['x-trace-id']}"
+            trace_id = reply.headers["x-trace-id"]
+            trace = f"{where.ui}/traces/{trace_id}" if where.ui else trace_id
             try:
                 _watch(client, video_id, console)
             except KeyboardInterrupt:
@@ -100,7 +110,6 @@ def _save(client: httpx.Client, video_id: str, out_dir: Path, trace: str) -> Pat
     if video["status"] != "completed":
         error = video.get("error") or {}
         raise GenerationFailed(f"{error.get('message', video['status'])}\nits trace: {trace}")
-    out_dir.mkdir(parents=True, exist_ok=True)
     path = out_dir / f"{video_id}.mp4"
     part = out_dir / f".{video_id}.{secrets.token_hex(4)}.part"
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from types import FrameType
 
@@ -16,10 +15,18 @@ SUPERVISED = "RUSHES_SUPERVISED"
 def stop_on_signals() -> threading.Event:
     """An event that SIGTERM and SIGINT set. Call it in the main thread."""
     stop = threading.Event()
+    reading, writing = os.pipe()
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
+    def handle(number: int, _frame: FrameType | None) -> None:
+        # Nothing but this: a handler may interrupt itself, and an Event that is set while it is being set
+        # waits for its own lock for ever.
+        os.write(writing, bytes([number]))
+
+    def watch() -> None:
+        os.read(reading, 1)
         stop.set()
 
+    threading.Thread(target=watch, name="rushes-signals", daemon=True).start()
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
     return stop
@@ -34,7 +41,8 @@ def end_with_parent() -> None:
         return
 
     def watch() -> None:
-        while sys.stdin.buffer.read(4096):
+        # Not sys.stdin: a thread that waits inside its buffer makes the interpreter abort when it ends.
+        while os.read(0, 4096):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -143,7 +143,7 @@ class Supervisor:
                 )
                 how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
                 self._say(f"{child.name} ended ({how}) and is started again; its log: {child.log_path}")
-                if code > 0:
+                if -code != signal.SIGKILL:  # a killed process's last lines say nothing of it
                     self._say(child.last_lines)
             if child.restart_if_due():
                 restarted = True

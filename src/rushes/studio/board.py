@@ -6,7 +6,6 @@ A file's word counts only while its worker lives: a killed worker is offline, wh
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -60,20 +59,10 @@ class Board:
                 info = WorkerInfo(**json.loads(path.read_text()))
             except (OSError, ValueError, TypeError):
                 continue  # replaced or withdrawn this moment
-            if not self._alive(info):
+            if not self._liveness.alive(info.executor_id):
                 info = WorkerInfo(**{**asdict(info), "state": "offline", "metrics": ""})
             found.append(info)
         return found
-
-    def _alive(self, info: WorkerInfo) -> bool:
-        if info.executor_id:
-            return self._liveness.alive(info.executor_id)
-        # Still loading, without a lock: its process id is all there is to go by.
-        try:
-            os.kill(info.pid, 0)
-        except (ProcessLookupError, PermissionError):
-            return False
-        return True
 
     def count(self) -> Iterable[tuple[float, Mapping[str, str]]]:
         """Observations for worker_count_total."""

@@ -118,7 +118,6 @@ def _finish_root(job: Job, *, error: str | None) -> None:
         "resolution": job.resolution,
         "steps": job.steps,
         "seconds": job.seconds,
-        "rushes.attributed_ratio": round(attributed_ratio(job.stages, job.accepted_ns, end_ns), 4),
         "gen_ai.operation.name": "generate_content",
         "gen_ai.provider.name": "rushes",
         "gen_ai.output.type": "video",
@@ -126,6 +125,10 @@ def _finish_root(job: Job, *, error: str | None) -> None:
         "gen_ai.request.seed": job.seed,
         "gen_ai.response.id": job.id,
     }
+    if job.state is not JobState.CANCELLED:  # its last stage ends after this, in the worker
+        attributes["rushes.attributed_ratio"] = round(
+            attributed_ratio(job.stages, job.accepted_ns, end_ns), 4
+        )
     if job.media and job.state is JobState.COMPLETED:
         attributes["rushes.media"] = job.media
     if job.state is JobState.FAILED:

@@ -15,7 +15,7 @@ from rushes.settings import Settings
 from rushes.studio import outcome, pipeline
 from rushes.studio.board import Board, State, WorkerInfo
 from rushes.studio.device import pick_device
-from rushes.studio.jobs import JobStore, open_database, run_worker
+from rushes.studio.jobs import JobStore, WorkerLock, open_database, run_worker
 from rushes.studio.models import WeightsMissing, available
 from rushes.studio.render import Tools
 from rushes.studio.safety import Blocklist
@@ -36,19 +36,17 @@ _LOG: Final = logs.get_logger("worker")
 class _Presence:
     """The worker's state on the board. Telling it never fails the work: a full disk leaves the last word standing."""
 
-    def __init__(self, board: Board, worker_id: str, role: Role, metrics: str) -> None:
+    def __init__(self, board: Board, lock: WorkerLock, role: Role, metrics: str) -> None:
         self._board = board
-        self._worker_id = worker_id
+        self._worker = lock
         self._role = role
         self._metrics = metrics
-        self._executor_id = ""
         self._lock = threading.Lock()
         self._busy = 0
         self._draining = False
 
-    def ready(self, executor_id: str) -> None:
+    def ready(self) -> None:
         """Jobs are being taken."""
-        self._executor_id = executor_id
         self._show_work()
         _LOG.info("worker.started", worker_role=self._role, pid=os.getpid())
 
@@ -60,7 +58,9 @@ class _Presence:
 
     def show(self, state: State) -> None:
         """Writes the state."""
-        info = WorkerInfo(self._worker_id, self._role, self._executor_id, os.getpid(), state, self._metrics)
+        info = WorkerInfo(
+            self._worker.worker_id, self._role, self._worker.executor_id, os.getpid(), state, self._metrics
+        )
         try:
             self._board.publish(info)
         except OSError as error:
@@ -96,11 +96,20 @@ def work(
 
     Raises:
         WorkerBusyError: a living worker has this id.
+        ValueError: the id is malformed.
     """
-    configure(instance=worker_id, endpoint=settings.otlp_endpoint, log_level=settings.log_level)
-    logs.bridge_stdlib(logging.WARNING)
+    with WorkerLock(settings.workers_dir, worker_id, role) as lock:
+        configure(instance=worker_id, endpoint=settings.telemetry_endpoint, log_level=settings.log_level)
+        logs.bridge_stdlib(logging.WARNING)
+        try:
+            _work(settings, role, lock, stop, preload=preload)
+        finally:
+            shutdown()
+
+
+def _work(settings: Settings, role: Role, lock: WorkerLock, stop: threading.Event, *, preload: bool) -> None:
     board = Board(settings.workers_dir)
-    presence = _Presence(board, worker_id, role, serve_metrics())
+    presence = _Presence(board, lock, role, serve_metrics())
     presence.show("loading")
     store = JobStore(open_database(settings.jobs_url), prompt_key=prompt_key(settings))
     shelf = Shelf(role, settings.weights, settings.models_dir, pick_device(settings.device))
@@ -110,7 +119,7 @@ def work(
         media=Media(settings.storage_url),
         blocklist=Blocklist.load(settings.blocklist),
         scratch=settings.scratch_dir,
-        worker_id=worker_id,
+        worker_id=lock.worker_id,
         hash_key=hash_key(settings),
     )
     sweep(settings.scratch_dir, store)
@@ -129,18 +138,16 @@ def work(
                 "generate": presence.during(lambda job_id: pipeline.generate(job_id, tools)),
             },
             store=store,
-            worker_id=worker_id,
-            workers_dir=settings.workers_dir,
+            lock=lock,
             stop=stop,
             on_ready=presence.ready,
             on_failed=lambda job, _error: ended(job),
             drain_s=DRAIN_S,
         )
-        board.withdraw(worker_id)
+        board.withdraw(lock.worker_id)
         _LOG.info("worker.stopped", worker_role=role, pid=os.getpid())
     finally:
         gpus.stop()
-        shutdown()
 
 
 def _preload(shelf: Shelf, settings: Settings) -> None:

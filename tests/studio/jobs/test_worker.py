@@ -236,22 +236,60 @@ def test_a_job_that_a_living_worker_let_go_of_is_found(
 
 
 def test_a_worker_that_can_not_work_says_why(bench: Bench, tmp_path: Path) -> None:
-    stop = threading.Event()
-    with pytest.raises(ValueError, match="needs a handler for generate"):
-        run_worker(
-            "all",
-            {"encode": lambda _: True},
-            store=bench.store,
-            worker_id="all-0",
-            workers_dir=tmp_path,
-            stop=stop,
-        )
-    with WorkerLock(tmp_path, "all-0", "all"), pytest.raises(WorkerBusyError, match=f"pid {os.getpid()}"):
-        run_worker(
-            "encode",
-            {"encode": lambda _: True},
-            store=bench.store,
-            worker_id="all-0",
-            workers_dir=tmp_path,
-            stop=stop,
-        )
+    with WorkerLock(tmp_path, "all-0", "all") as lock:
+        with pytest.raises(ValueError, match="needs a handler for generate"):
+            run_worker(
+                "all", {"encode": lambda _: True}, store=bench.store, lock=lock, stop=threading.Event()
+            )
+        with pytest.raises(WorkerBusyError, match=f"pid {os.getpid()}"):
+            WorkerLock(tmp_path, "all-0", "encode")
+    with pytest.raises(ValueError, match=r"worker id '\.\./x'"):
+        WorkerLock(tmp_path, "../x", "all")
+
+
+def test_a_job_that_outlasts_the_end_of_its_worker_is_failed_and_says_why(bench: Bench, start: Start) -> None:
+    job = bench.accept(seed=HANG)
+    assert start("encode", "encode-0").until("encode")[1] == job.id
+    worker = start("generate", "hasty")
+    worker.until("hanging")
+    assert worker.process.stdin is not None
+    worker.process.stdin.close()
+    assert worker.until("failed")[1] == job.id
+    failed = bench.get(job.id)
+    assert (failed.state, failed.error_code) == (JobState.FAILED, "worker_stopped")
+    assert "was stopped before the video was done" in (failed.error_message or "")
+    assert failed.credits_charged == 0
+
+
+def test_two_jobs_that_a_queue_hands_over_at_once_are_done_one_after_the_other(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dbos import DBOS
+
+    from rushes.studio.jobs.worker import _Worker
+
+    monkeypatch.setattr(DBOS, "run_step", lambda _options, work, *arguments: work(*arguments))
+    jobs = [bench.accept(), bench.accept()]
+    for job in jobs:
+        assert bench.store.claim_encoding(job.id, worker_id="w", executor_id="w")
+        assert bench.store.enqueue_generation(job.id, lambda _conn, _job: None)
+    second = threading.Event()
+    inside: list[str] = []
+
+    def generate(job_id: str) -> None:
+        inside.append(job_id)
+        if len(inside) == 1:
+            # The other one is under way by now: without a turn it would come in here.
+            assert not second.wait(0.5)
+        else:
+            second.set()
+
+    with WorkerLock(tmp_path, "generate-0", "generate") as lock:
+        worker = _Worker({"generate": generate}, bench.store, lock, None)
+        threads = [threading.Thread(target=worker._step, args=("generate", job.id)) for job in jobs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        worker.close()
+    assert sorted(inside) == sorted(job.id for job in jobs)

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from rushes.studio.jobs import Job, JobStore, open_database, run_worker
+from rushes.studio.jobs import Job, JobStore, WorkerLock, open_database, run_worker
 
 RAISE, LEAVE, REFUSE, HANG, HANG_ENCODING = 101, 102, 103, 104, 105
 
@@ -137,6 +137,8 @@ KINDS: dict[str, type[JobStore]] = {
     "never-claims": NeverClaims,
 }
 
+DRAINS = {"hasty": 0.0}
+
 
 def main() -> None:
     url, prompt_key, workers_dir, role, worker_id = sys.argv[1:]
@@ -151,16 +153,17 @@ def main() -> None:
     threading.Thread(target=wait_for_end, daemon=True).start()
     handlers = Handlers(store)
     assert role in {"encode", "generate", "all"}
-    run_worker(
-        role,  # type: ignore[arg-type] # checked above
-        {"encode": handlers.encode, "generate": handlers.generate},
-        store=store,
-        worker_id=worker_id,
-        workers_dir=Path(workers_dir),
-        stop=stop,
-        on_ready=lambda executor_id: say("ready", executor_id),
-        on_failed=lambda job, error: say("failed", job.id, type(error).__name__),
-    )
+    with WorkerLock(Path(workers_dir), worker_id, role) as lock:
+        run_worker(
+            role,  # type: ignore[arg-type] # checked above
+            {"encode": handlers.encode, "generate": handlers.generate},
+            store=store,
+            lock=lock,
+            stop=stop,
+            on_ready=lambda: say("ready", lock.executor_id),
+            on_failed=lambda job, error: say("failed", job.id, type(error).__name__),
+            drain_s=DRAINS.get(worker_id, 60.0),
+        )
     store.engine.dispose()
     say("stopped")
 

@@ -20,7 +20,6 @@ from rushes.studio.jobs.queue import APPLICATION, APPLICATION_VERSION, QUEUES, Q
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from rushes.studio.jobs.job import Job
     from rushes.studio.jobs.store import JobStore
@@ -50,10 +49,9 @@ def run_worker(
     handlers: Mapping[str, Handler],
     *,
     store: JobStore,
-    worker_id: str,
-    workers_dir: Path,
+    lock: WorkerLock,
     stop: threading.Event,
-    on_ready: Callable[[str], None] | None = None,
+    on_ready: Callable[[], None] | None = None,
     on_failed: Callable[[Job, BaseException | None], None] | None = None,
     drain_s: float = 60.0,
 ) -> None:
@@ -66,29 +64,26 @@ def run_worker(
             when the job is to be rendered, after which it is enqueued for that; or it ends the job itself.
             `generate` ends the job.
         store: the jobs.
-        worker_id: such as "generate-0"; no two living workers have the same.
-        workers_dir: where the workers' lock files are.
+        lock: the worker's, held by the caller for as long as the process calls itself this worker.
         stop: ends the worker.
-        on_ready: called with the executor id once jobs are being taken.
+        on_ready: called once jobs are being taken.
         on_failed: called with a job that was failed here because its handler raised or the database refused to
             have it claimed or passed on (the error), or because its handler returned without having ended it
-            (None).
+            or was still at it when the worker had to end (None).
         drain_s: how long the job in hand may take after `stop`.
 
     Raises:
-        ValueError: a handler of the role is missing, or `worker_id` is malformed.
-        WorkerBusyError: a living worker has this id.
+        ValueError: a handler of the role is missing.
     """
     queues = _ROLE_QUEUES[role]
     if missing := [queue for queue in queues if queue not in handlers]:
         msg = f"role {role} needs a handler for {' and '.join(missing)}"
         raise ValueError(msg)
-    with WorkerLock(workers_dir, worker_id, role) as lock:
-        worker = _Worker(handlers, store, lock, on_failed)
-        try:
-            worker.serve(queues, stop, on_ready, drain_s)
-        finally:
-            worker.close()
+    worker = _Worker(handlers, store, lock, on_failed)
+    try:
+        worker.serve(queues, stop, on_ready, drain_s)
+    finally:
+        worker.close()
 
 
 class _Worker:
@@ -106,12 +101,15 @@ class _Worker:
         self._submitter = Submitter(store.engine)
         self._busy = 0
         self._busy_lock = threading.Lock()
+        # A queue's worker_concurrency bounds what is taken, but the next poll may come before a job that was
+        # taken shows as running: two at once would mix in the model.
+        self._turns = {queue: threading.Lock() for queue in QUEUES}
 
     def serve(
         self,
         queues: tuple[QueueName, ...],
         stop: threading.Event,
-        on_ready: Callable[[str], None] | None,
+        on_ready: Callable[[], None] | None,
         drain_s: float,
     ) -> None:
         from dbos import DBOS
@@ -132,11 +130,12 @@ class _Worker:
             DBOS.listen_queues(queues)
             DBOS.launch()
             if on_ready is not None:
-                on_ready(self._lock.executor_id)
+                on_ready()
             stop.wait()
             for event in dbos.background_thread_stop_events:
                 event.set()
             self._drain(drain_s)
+            self._give_up_in_hand()
         finally:
             DBOS.destroy(destroy_registry=True)
 
@@ -148,6 +147,16 @@ class _Worker:
         deadline = time.monotonic() + drain_s
         while self._busy and time.monotonic() < deadline:
             time.sleep(_PAUSE_S)
+
+    def _give_up_in_hand(self) -> None:
+        """Fails what is still being worked on: the process ends, and nobody will go on with it."""
+        for job in self._store.held_by_workers():
+            if job.executor_id != self._lock.executor_id:
+                continue
+            message = "the worker was stopped before the video was done; submit the video again"
+            failed = self._store.fail(job.id, code="worker_stopped", message=message, reason="internal")
+            if failed is not None and self._on_failed is not None:
+                self._on_failed(failed, None)
 
     def _register(self) -> None:
         """Gives DBOS the two workflows, by the names under which `Submitter` enqueues them."""
@@ -167,7 +176,8 @@ class _Worker:
         with self._busy_lock:
             self._busy += 1
         try:
-            DBOS.run_step({"name": name}, self._work, name, job_id)
+            with self._turns[name]:
+                DBOS.run_step({"name": name}, self._work, name, job_id)
         finally:
             with self._busy_lock:
                 self._busy -= 1

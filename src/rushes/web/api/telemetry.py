@@ -13,6 +13,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from rushes.query import TRACE_STATUSES, VIDEO_STATUSES, Readers
+from rushes.query.gpu_tracks import gpu_tracks
+from rushes.query.perfetto import chrome_trace
 from rushes.store.interface import StoreError, StoreUnavailable
 from rushes.web.parameters import BadParameterError, choice, integer, limit, number, text, trace_id
 
@@ -33,6 +35,16 @@ def routes(readers: Readers) -> list[BaseRoute]:
         if not found["resourceSpans"]:
             raise _NotFoundError(f"no trace {wanted} is known")
         return JSONResponse(found)
+
+    def perfetto(request: Request) -> Response:
+        wanted = trace_id(str(request.path_params["trace_id"]))
+        spans = traces.get(wanted)
+        if not spans:
+            raise _NotFoundError(f"no trace {wanted} is known")
+        return JSONResponse(
+            chrome_trace(spans, gpu_tracks(spans, readers.promql)),
+            headers={"content-disposition": f'attachment; filename="{wanted}.perfetto.json"'},
+        )
 
     def trace_list(request: Request) -> Response:
         found = traces.search(
@@ -77,6 +89,7 @@ def routes(readers: Readers) -> list[BaseRoute]:
     return [
         Route("/api/traces", _endpoint(trace_list)),
         Route("/api/traces/{trace_id}", _endpoint(trace)),
+        Route("/api/traces/{trace_id}/perfetto", _endpoint(perfetto)),
         Route("/api/logs", _endpoint(log_list)),
         Route("/api/videos", _endpoint(video_list)),
         Route("/api/videos/{request_id}", _endpoint(video)),
