@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from benchmarks import sdk_cost, startup, video
+from benchmarks import instrument_cost, instrument_truth, sdk_cost, startup, video
 
 BENCHMARKS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "startup": startup.measure,
     "video": video.measure,
     "sdk_cost": sdk_cost.measure,
+    "instrument_cost": instrument_cost.measure,
+    "instrument_truth": instrument_truth.measure,
 }
 
 

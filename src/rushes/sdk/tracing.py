@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from opentelemetry import context as otel_context
@@ -160,10 +161,14 @@ def finish_root(
 
 
 def _declared(name: str, attributes: Attributes | None) -> None:
-    declaration = declared_span(name)
-    if declaration is None:
+    names = _attribute_names(name)
+    if names is None:
         reject(name, "no such span")
-        return
-    unknown = set(attributes or ()) - {a.name for a in declaration.attributes}
-    if unknown:
-        reject(name, f"span attributes {sorted(unknown)} are not declared")
+    elif attributes and not names.issuperset(attributes):
+        reject(name, f"span attributes {sorted(set(attributes) - names)} are not declared")
+
+
+@lru_cache(maxsize=1024)  # step_1 to step_N are names of their own
+def _attribute_names(name: str) -> frozenset[str] | None:
+    declaration = declared_span(name)
+    return None if declaration is None else frozenset(a.name for a in declaration.attributes)

@@ -1,0 +1,24 @@
+"""One line that shows where a video's time goes: `instrument(pipe)` for anybody's diffusers pipeline.
+
+Importing this package imports neither torch nor diffusers.
+"""
+
+from __future__ import annotations
+
+from rushes.instrument.auto import RushesInstrumentor
+from rushes.instrument.job import Job, job
+from rushes.instrument.kinds import Family, Kind, Rule
+from rushes.instrument.pipeline import instrument, is_instrumented, report, uninstrument
+
+__all__ = [
+    "Family",
+    "Job",
+    "Kind",
+    "Rule",
+    "RushesInstrumentor",
+    "instrument",
+    "is_instrumented",
+    "job",
+    "report",
+    "uninstrument",
+]

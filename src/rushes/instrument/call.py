@@ -1,0 +1,290 @@
+"""A pipeline's call as it goes: which stage, which step, which pass; kept as marks until the writer makes spans.
+
+A step begins with the first pass through a denoiser after the scheduler's last step, and ends with the scheduler's
+step: that holds for every loop, whether guidance takes one pass or three, and needs no callback of the caller's.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from rushes.instrument.denoiser import Denoiser, Watched
+from rushes.instrument.measured import Close, Leaf, Open, Stage, Step
+from rushes.sdk.policy import is_strict
+
+if TYPE_CHECKING:
+    from rushes.instrument.clock import Clock, Mark
+    from rushes.instrument.writer import Writer
+
+__all__ = ["Call"]
+
+_PROMPT: Final = "prompt_processing"
+_DIT: Final = "dit_inference"
+_LOOP: Final = "denoising_loop"
+_DRAIN_AFTER_NS: Final = 1_000_000_000  # a killed process loses about this much
+
+
+def _guarded(method: Callable[..., None]) -> Callable[..., None]:
+    """Telemetry never raises into a user's program: a call whose bookkeeping fails is not measured further."""
+
+    @functools.wraps(method)
+    def safe(self: Call, *args: Any) -> None:
+        if self.broken:
+            return
+        try:
+            method(self, *args)
+        except Exception:
+            self.broken = True
+            self.parts = None
+            if is_strict():
+                raise
+
+    return safe
+
+
+class Call:
+    """The state of one call, in one thread.
+
+    Attributes:
+        mark: the clock's mark, here for the wrappers' sake.
+        parts: where the wrappers of sub-modules put theirs; None while the step is not sampled.
+        pass_name: what the pipeline calls the pass that comes next (`cond`, `uncond`).
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        writer: Writer,
+        *,
+        sample_every: int,
+        has_scheduler: bool,
+        host_ns: Callable[[], int],
+    ) -> None:
+        self.mark = clock.mark
+        self.parts: list[tuple[str, Mark, Mark]] | None = None
+        self.pass_name: str | None = None
+        self.broken = False
+        self.resolution: str | None = None
+        self.owner: object = None
+        self._clock = clock
+        self._writer = writer
+        self._sample_every = sample_every
+        self._has_scheduler = has_scheduler
+        self._host_ns = host_ns
+        self._drained_ns = host_ns()
+        self._stage: Stage | None = None
+        self._loop: Stage | None = None
+        self._step: Step | None = None
+        self._stepped = False
+        self._steps = 0
+        self._noise: list[tuple[str, Mark, Mark]] = []
+        self._armed: Denoiser | None = None
+        self._watching: dict[int, Denoiser] = {}
+        self._counts: dict[Watched, list[int]] = {}
+        self._asked = 0
+        self._ran = 0
+
+    # Stages
+
+    def _enter(self, name: str, start: Mark) -> Stage:
+        """The stage of this name, opened unless it is the one that is going on."""
+        if self._stage is not None and self._stage.name == name:
+            return self._stage
+        self._leave()
+        stage = self._stage = Stage(name, start, start, memory=self._clock.memory())
+        self._writer.put(Open(stage))
+        return stage
+
+    def _leave(self, error: str | None = None) -> None:
+        stage, self._stage = self._stage, None
+        if stage is None:
+            return
+        if stage.name == _DIT:
+            self._close_step()
+            self._disarm()
+            if self._asked:
+                stage.attributes["rushes.cache_hit_ratio"] = (self._asked - self._ran) / self._asked
+                self._asked = self._ran = 0
+            self._steps = 0
+            if self._loop is not None:
+                self._loop.last, self._loop.error = stage.last, error
+                self._writer.put(Close(self._loop))
+                self._loop = None
+        stage.error = error
+        after = self._clock.memory()
+        if after is not None and stage.memory is not None:
+            stage.attributes["rushes.memory.allocated_bytes"] = after[0]
+            if (
+                after[1] > stage.memory[1]
+            ):  # else the process' peak is of an earlier stage, and this one's unknown
+                stage.attributes["rushes.memory.peak_bytes"] = after[1]
+        if self.resolution and stage.name == _DIT:
+            stage.attributes["resolution"] = self.resolution
+        self._writer.put(Close(stage))
+
+    @_guarded
+    def prompt(self, start: Mark) -> None:
+        """`encode_prompt` has ended. Without a text encoder's work in between there is no such stage."""
+        if self._stage is not None and self._stage.name == _PROMPT:
+            self._stage.last = self.mark()
+            if self._writer.untouched(self._stage):
+                self._stage.start = start
+
+    @_guarded
+    def prompt_continues(self) -> None:
+        """What follows the text encoders and belongs to the prompt has ended."""
+        if self._stage is not None and self._stage.name == _PROMPT:
+            self._stage.last = self.mark()
+
+    @_guarded
+    def encoded(self, role: str, start: Mark) -> None:
+        """A text encoder has ended."""
+        end = self.mark()
+        if self._stage is None or self._stage.name != _PROMPT:
+            self._noise.clear()
+        stage = self._enter(_PROMPT, start)
+        stage.last = end
+        self._writer.put(Leaf(f"text_encoder.{role}", start, end, stage))
+
+    @_guarded
+    def noise(self, start: Mark) -> None:
+        """Initial latents have been drawn."""
+        self._noise.append(("noise.initialize", start, self.mark()))
+
+    @_guarded
+    def worked(
+        self,
+        name: str,
+        start: Mark,
+        end: Mark,
+        parts: list[tuple[str, Mark, Mark]],
+        attributes: dict[str, Any],
+    ) -> None:
+        """A call of a decoder has ended; its frames add up over the stage's calls."""
+        stage = self._enter(name, start)
+        stage.last = end
+        stage.busy.append((start, stage.last))
+        stage.parts.extend(parts)
+        for key, value in attributes.items():
+            adds = key == "output_frames"
+            stage.attributes[key] = stage.attributes.get(key, 0) + value if adds else value
+
+    # Steps
+
+    @_guarded
+    def pass_begins(self, denoiser: Denoiser) -> None:
+        """The network is about to be called."""
+        start = self.mark()
+        if self._step is None or self._stepped:
+            self._begin_step(denoiser, start)
+        step = self._step
+        assert step is not None, "just begun"  # noqa: S101
+        step.passes.append(start)
+        if self.pass_name is not None:
+            step.names.append(self.pass_name)
+            self.pass_name = None
+
+    @_guarded
+    def pass_ends(self) -> None:
+        """The network has answered, or raised."""
+        step = self._step
+        if step is not None:
+            step.passes.append(self.mark())
+            if not self._has_scheduler:  # then the network's own forward is the only boundary
+                self._end_at(step, step.passes[-1])
+
+    @_guarded
+    def scheduler_stepped(self) -> None:
+        """The scheduler has stepped; of several times between two passes, the last counts."""
+        if self._step is not None:
+            self._end_at(self._step, self.mark())
+
+    def _end_at(self, step: Step, end: Mark) -> None:
+        step.end = end
+        self._stepped = True
+        if self._stage is not None:
+            self._stage.last = end
+
+    def _begin_step(self, denoiser: Denoiser, start: Mark) -> None:
+        self._close_step()
+        if self._loop is None:
+            begin = self._noise[0][1] if self._noise else start
+            stage = self._enter(_DIT, begin)
+            stage.last = start
+            for name, began, ended in self._noise:
+                self._writer.put(Leaf(name, began, ended, stage))
+            self._noise.clear()
+            self._loop = Stage(_LOOP, start, start, parent=stage)
+            self._writer.put(Open(self._loop))
+        self._steps += 1
+        self._step = Step(self._steps, start, self._loop, granularity=denoiser.granularity)
+        self._stepped = False
+        if denoiser.watched:
+            self._watch(denoiser)
+        every = self._sample_every
+        # The first step is a warm-up, so the second is the first to be sampled.
+        if every and denoiser.parts.patches and self._steps % every == 2 % every:
+            if self._armed is not denoiser:
+                self._disarm()
+                denoiser.parts.put()
+                self._armed = denoiser
+            self.parts = self._step.parts = []
+        else:
+            self._disarm()
+
+    def _disarm(self) -> None:
+        armed, self._armed = self._armed, None
+        if armed is not None:
+            armed.parts.take_away()
+
+    def _close_step(self) -> None:
+        self.parts = None
+        step, self._step = self._step, None
+        if step is None or step.end is None:
+            return  # none, or one that an exception ended
+        if self._counts:
+            self._skipped(step)
+        self._writer.put(step)
+        if self._host_ns() - self._drained_ns > _DRAIN_AFTER_NS:
+            self._writer.drain()
+            self._drained_ns = self._host_ns()
+
+    # Caches
+
+    def _watch(self, denoiser: Denoiser) -> None:
+        if id(denoiser) not in self._watching:
+            self._watching[id(denoiser)] = denoiser
+            self._counts.update({watched: [0, 0] for watched in denoiser.watched})
+            denoiser.counting.put()
+
+    def count(self, watched: Watched, place: int) -> None:
+        """A cached module was asked (0), or computed (1)."""
+        counts = self._counts.get(watched)
+        if counts is not None:
+            counts[place] += 1
+
+    def _skipped(self, step: Step) -> None:
+        for watched, counts in self._counts.items():
+            asked, ran = counts
+            counts[:] = 0, 0
+            for kind, weight in watched.weights.items():
+                self._asked += weight * asked
+                self._ran += weight * ran
+                if asked > ran:
+                    step.skipped[kind] = step.skipped.get(kind, 0) + weight * (asked - ran)
+
+    # The end
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """Nothing of this call stays in place or open, whatever ended it."""
+        try:
+            self._leave(type(error).__name__ if error is not None else None)
+        finally:
+            self.parts = None
+            self._disarm()
+            for denoiser in self._watching.values():
+                denoiser.counting.take_away()
+            self._watching.clear()
+            self._writer.finish()

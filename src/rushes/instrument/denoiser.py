@@ -1,0 +1,161 @@
+"""One denoising network of a pipeline: what of it can be told apart, and the wrappers that do it.
+
+The wrappers are in place during sampled steps only. In between a network is as it was: unsampled steps cost
+nothing inside the network, and whoever compiles it, or puts a cache on it, meets no trace of the instrumentation.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rushes.instrument.active import ACTIVE
+from rushes.instrument.kinds import OTHER, Family, family_of
+from rushes.instrument.wrapping import Patch, PatchSet
+
+__all__ = ["BLOCK", "Denoiser", "Watched", "is_compiled", "plan", "timed"]
+
+BLOCK: Final = "block"  # the part of a compiled block, which can't be divided
+_lock: Final = threading.Lock()
+
+
+@dataclass(slots=True, eq=False)
+class Watched:
+    """A module on which a cache decides whether it computes. `weights` are the modules of each kind it stands for."""
+
+    weights: Counter[str]
+
+
+@dataclass(slots=True, eq=False)
+class Denoiser:
+    """A network's plan.
+
+    Attributes:
+        granularity: module, block or model: compiled code can't be looked into.
+        recognised: whether the map knows any of its modules.
+        expected: how many modules of each kind there are.
+        parts: the wrappers that time them.
+        watched: modules with a cache's hook; `counting` are the wrappers that count asked and computed.
+    """
+
+    granularity: str
+    recognised: bool
+    expected: Counter[str]
+    parts: PatchSet
+    watched: list[Watched]
+    counting: PatchSet
+    state: tuple[object, ...]
+
+
+# Pipelines may share a network; so do its wrappers. Kept by the network, which may not be kept alive by it.
+_plans: Final[weakref.WeakKeyDictionary[Any, Denoiser]] = weakref.WeakKeyDictionary()
+
+
+def plan(network: Any, families: Iterable[Family]) -> Denoiser:
+    """The plan of a network as it is now: made anew when it was compiled or got another cache since."""
+    known = tuple(families)
+    state = (_granularity(network), id(getattr(network, "_cache_config", None)), known)
+    with _lock:
+        found = _plans.get(network)
+        if found is not None and (found.state == state or found.parts.in_use or found.counting.in_use):
+            return found
+        made = _plans[network] = _plan(network, known, state)
+        return made
+
+
+def is_compiled(module: Any) -> bool:
+    """Whether calling the module runs code of torch.compile."""
+    return type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None  # noqa: SLF001
+
+
+def _granularity(network: Any) -> str:
+    if is_compiled(network):
+        return "model"
+    return "block" if any(is_compiled(module) for module in network.modules()) else "module"
+
+
+def _plan(network: Any, families: tuple[Family, ...], state: tuple[object, ...]) -> Denoiser:
+    granularity = str(state[0])
+    original = getattr(network, "_orig_mod", network)
+    family = family_of(type(original).__name__, families)
+    patches, expected, kinds = [], Counter[str](), dict[str, str]()
+    if granularity == "block":
+        for module in network.modules():
+            if is_compiled(module):
+                attr = "forward" if type(module).__name__ == "OptimizedModule" else "_compiled_call_impl"
+                patches.append(Patch(module, attr, timed(BLOCK)))
+                expected[BLOCK] += 1
+    elif granularity == "module" and family is not None:
+        for path, module in network.named_modules():
+            if any(outer in kinds for outer in _prefixes(path)):
+                continue  # inside a module that is measured whole
+            kind = family.kind_of(path)
+            if kind is not None:
+                kinds[path] = kind
+                expected[kind] += 1
+                patches.append(Patch(module, "forward", timed(kind), below_hooks=True))
+    watched, counting = ([], []) if granularity == "model" else _watched(network, kinds)
+    return Denoiser(granularity, bool(kinds), expected, PatchSet(patches), watched, PatchSet(counting), state)
+
+
+def _prefixes(path: str) -> list[str]:
+    parts = path.split(".")
+    return [".".join(parts[:n]) for n in range(1, len(parts))]
+
+
+def timed(kind: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Wrappers that note when a part of this kind began and ended, for the call that is under way."""
+    get = ACTIVE.get
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        def part(*args: Any, **kwargs: Any) -> Any:
+            call = get()
+            if call is None or call.parts is None:
+                return original(*args, **kwargs)
+            mark, parts = call.mark, call.parts
+            start = mark()
+            try:
+                return original(*args, **kwargs)
+            finally:
+                parts.append((kind, start, mark()))
+
+        return part
+
+    return make
+
+
+def _watched(network: Any, kinds: dict[str, str]) -> tuple[list[Watched], list[Patch]]:
+    """The modules whose hooks may answer instead of the module. The network's own hooks never skip it whole."""
+    found, patches = [], []
+    for path, module in network.named_modules():
+        refs = getattr(vars(module).get("_diffusers_hook"), "_fn_refs", ())
+        for ref in refs if path else ():
+            if ref.original_forward is None:
+                continue
+            inside = Counter(k for p, k in kinds.items() if p == path or p.startswith(f"{path}."))
+            watched = Watched(inside or Counter({OTHER: 1}))
+            patches += [
+                Patch(ref, "forward", _counted(watched, 0)),
+                Patch(ref, "original_forward", _counted(watched, 1)),
+            ]
+            found.append(watched)
+    return found, patches
+
+
+def _counted(watched: Watched, place: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    get = ACTIVE.get
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            call = get()
+            if call is not None:
+                call.count(watched, place)
+            return original(*args, **kwargs)
+
+        return counted
+
+    return make

@@ -1,0 +1,165 @@
+"""Puts a callable around an object's method and takes it away again, whatever happened to the object in between.
+
+Wrapping costs a third of a hook, and stays out of `torch.nn.Module`'s machinery. What makes it safe: functions are
+bound with MethodType, so that a deep copy of the object (LTX2 copies its scheduler) gets its own; `functools.wraps`
+keeps signatures (pipelines inspect them); diffusers' caches replace `forward`, so a wrapper goes below their hooks,
+where only real computation arrives; and removal looks wherever such a hook may have carried the wrapper.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from types import MethodType
+from typing import Any, Final
+
+__all__ = ["Attachment", "Patch", "PatchSet", "attach", "inner_slot"]
+
+Make = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_lock: Final = threading.RLock()
+_attached: Final[dict[tuple[int, str], Attachment]] = {}
+
+
+class Patch:
+    """A wrapper for one attribute of one object; in place or not.
+
+    `make` gets the original and returns what stands in its place, called with the same arguments. The original of a
+    method that only the class has is the plain function, so the arguments begin with the object itself.
+    """
+
+    __slots__ = ("_attr", "_below", "_bound", "_make", "_object", "_original", "_wrapper")
+
+    def __init__(self, obj: Any, attr: str, make: Make, *, below_hooks: bool = False) -> None:
+        self._object = weakref.ref(obj)
+        self._attr = attr
+        self._make = make
+        self._below = below_hooks
+        self._bound = False
+        self._original: Any = None
+        self._wrapper: Any = None  # the function, never bound: a bound one would keep the object alive
+
+    def put(self) -> None:
+        """In place, in front of whatever is there now."""
+        obj = self._object()
+        if obj is None:
+            return
+        own = vars(obj)
+        if self._bound and self._attr not in own and "_diffusers_hook" not in own:  # as the last time
+            own[self._attr] = MethodType(self._wrapper, obj)
+            return
+        holder, attr = inner_slot(obj) if self._below else (obj, self._attr)
+        bound = attr not in vars(holder)  # the class's own, nobody's replacement
+        current = getattr(type(holder), attr) if bound else vars(holder)[attr]
+        if self._wrapper is None or current is not self._original:
+            self._original, self._bound = current, bound
+            self._wrapper = functools.wraps(current)(self._make(current))
+        vars(holder)[attr] = MethodType(self._wrapper, obj) if bound else self._wrapper
+
+    def take_away(self) -> None:
+        """As it was; a replacement that somebody made in the meantime stays."""
+        obj = self._object()
+        if obj is None or self._wrapper is None:
+            return
+        own = vars(obj)
+        if self._bound and getattr(own.get(self._attr), "__func__", None) is self._wrapper:
+            del own[self._attr]
+            return
+        for holder, attr in _slots(obj, self._attr):
+            found = vars(holder).get(attr)
+            if found is None or getattr(found, "__func__", found) is not self._wrapper:
+                continue
+            if not self._bound:
+                vars(holder)[attr] = self._original
+            else:  # a hook has captured the bound wrapper: it gets the bound original
+                vars(holder)[attr] = MethodType(self._original, obj)
+
+
+class PatchSet:
+    """Patches that go in and out together, shared by the calls that are under way: the last to leave removes them."""
+
+    __slots__ = ("_users", "patches")
+
+    def __init__(self, patches: list[Patch]) -> None:
+        self.patches = patches
+        self._users = 0
+
+    @property
+    def in_use(self) -> bool:
+        """Whether the patches are in place."""
+        return self._users > 0
+
+    def put(self) -> None:
+        """One user more."""
+        with _lock:
+            self._users += 1
+            if self._users == 1:
+                for patch in self.patches:
+                    patch.put()
+
+    def take_away(self) -> None:
+        """One user less."""
+        with _lock:
+            self._users -= 1
+            if self._users == 0:
+                for patch in reversed(self.patches):
+                    patch.take_away()
+
+
+def inner_slot(module: Any) -> tuple[Any, str]:
+    """Where the function stands that really computes `module.forward`: below diffusers' hooks, if there are any."""
+    refs = getattr(vars(module).get("_diffusers_hook"), "_fn_refs", None)
+    if not refs:
+        return module, "forward"
+    innermost = refs[0]
+    return innermost, "original_forward" if innermost.original_forward is not None else "forward"
+
+
+def _slots(obj: Any, attr: str) -> Iterator[tuple[Any, str]]:
+    yield obj, attr
+    if attr != "forward":
+        return
+    yield obj, "_old_forward"  # accelerate's offloading keeps the replaced forward here
+    for ref in getattr(vars(obj).get("_diffusers_hook"), "_fn_refs", ()):
+        yield ref, "original_forward"
+        yield ref, "forward"
+
+
+class Attachment:
+    """A patch that several users share: pipelines may share a VAE, and it is timed once."""
+
+    __slots__ = ("_count", "_key", "_patch", "_watch")
+
+    def __init__(self, key: tuple[int, str], patch: Patch, watch: weakref.ref[Any]) -> None:
+        self._key = key
+        self._patch = patch
+        self._count = 0
+        self._watch = watch  # forgets the key when the object dies, since its id may be used again
+
+    def _enter(self) -> None:
+        self._count += 1
+        if self._count == 1:
+            self._patch.put()
+
+    def release(self) -> None:
+        """One user less; the last takes the wrapper away."""
+        with _lock:
+            self._count -= 1
+            if self._count == 0:
+                self._patch.take_away()
+                if _attached.get(self._key) is self:
+                    del _attached[self._key]
+
+
+def attach(obj: Any, attr: str, make: Make) -> Attachment:
+    """Wraps `obj.attr` until the returned attachment is released as often as it was attached."""
+    key = (id(obj), attr)
+    with _lock:
+        found = _attached.get(key)
+        if found is None:
+            watch = weakref.ref(obj, lambda _: _attached.pop(key, None))
+            found = _attached[key] = Attachment(key, Patch(obj, attr, make), watch)
+        found._enter()  # noqa: SLF001 - the same module's machinery
+    return found
