@@ -78,7 +78,7 @@ def test_make_up_then_generate_and_the_client(tmp_path: Path) -> None:
         video, trace = done.stdout.split()
         assert (tmp_path / video).stat().st_size > 1000
         assert trace.startswith(running.ui)
-        (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+        (snippet,) = (c for c in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "openai" in c)
         subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, env=env, check=True)
         assert (tmp_path / "rain.mp4").stat().st_size > 1000
     finally:
