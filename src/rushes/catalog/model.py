@@ -25,12 +25,10 @@ class Kind(StrEnum):
 
 
 class Status(StrEnum):
-    """Whether a declared signal is emitted today."""
+    """Whether the running platform emits a declared signal today."""
 
     STABLE = "stable"
-    PENDING = (
-        "pending"  # declared by the specification, emitted by nothing yet: shown as such, never pretended
-    )
+    PENDING = "pending"  # declared by the specification, not emitted by the platform yet: shown as such, never pretended
 
 
 class Level(StrEnum):

@@ -26,7 +26,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _state(status: Status) -> str:
-    return "pending: nothing emits it yet" if status is Status.PENDING else "emitted"
+    return "pending: the platform does not emit it yet" if status is Status.PENDING else "emitted"
 
 
 def metrics_page() -> str:
