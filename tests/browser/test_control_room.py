@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Browser, FloatRect, Locator, Page, expect
@@ -259,6 +261,170 @@ def test_palette_and_keys(page: Page, site: Site) -> None:
     page.keyboard.type("videos")
     page.keyboard.press("Enter")
     expect(page).to_have_url(f"{site.url}/videos")
+
+
+def test_the_palette_finds_nothing_and_says_so(browser: Browser, site: Site) -> None:
+    page = open_page(browser, site)
+    page.goto(f"{site.url}/traces")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("???")
+    expect(page.get_by_role("dialog")).to_contain_text("Nothing found")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{site.url}/find?q=%3F%3F%3F")
+    expect(page.locator("main")).to_contain_text("neither a trace id nor a video's id")
+    page.context.close()
+
+
+def test_a_page_opened_too_early_comes_by_itself(browser: Browser, site: Site) -> None:
+    page = open_page(browser, site)
+    row = site.rows["done"]
+    site.room.videos.rows.pop(row.request_id)
+    page.goto(f"{site.url}/videos/{row.request_id}")
+    expect(page.locator("main")).to_contain_text("looks again every 2 seconds")
+    site.room.videos.put(row)
+    expect(page.locator(".headline")).to_contain_text("Completed in")
+    page.context.close()
+
+
+def test_videos_sort_by_click_and_stay_sorted_while_rows_come_in(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}/videos")
+    expect(page.locator("[data-live]:visible")).to_have_text("Live")
+
+    def column(key: str) -> list[float]:
+        found = page.locator("tbody tr").evaluate_all(
+            f"rows => rows.map((r) => r.querySelector('[data-label=\"{key}\"]').dataset.sort)"
+        )
+        return [float(x) for x in found if x]
+
+    page.get_by_role("button", name="Took").click()
+    expect(page.locator("th[aria-sort=descending]")).to_have_text("Took")
+    assert column("Took") == sorted(column("Took"), reverse=True)
+    page.get_by_role("button", name="Steps").click()
+    page.get_by_role("button", name="Steps").click()
+    expect(page.locator("th[aria-sort=ascending]")).to_have_text("Steps")
+    assert column("Steps") == sorted(column("Steps"))
+    new = add_video(site.room, "new", site.room.now_ns, model="VEO3", steps=900, done=1)
+    site.live.notify("logs", [new.trace_id])
+    row = page.locator(f'tr[data-id="{new.request_id}"]')
+    expect(row).to_contain_text("1/900")
+    assert column("Steps") == sorted(column("Steps"))
+    site.room.videos.change(new.request_id, step=899)
+    site.live.notify("logs", [new.trace_id])
+    expect(page.locator("tbody tr").last).to_contain_text("899/900")
+    site.room.videos.change(new.request_id, step=900)
+    site.live.notify("logs", [new.trace_id])
+    expect(row).to_contain_text("Decoding")
+
+
+def test_a_silent_job_says_so_live_in_the_readers_zone(browser: Browser, site: Site) -> None:
+    page = open_page(browser, site, timezone_id="Asia/Kathmandu")
+    row = site.rows["running"]
+    page.goto(f"{site.url}/videos/{row.request_id}")
+    expect(page.locator("[data-live]:visible")).to_have_text("Live")
+    expect(page.locator("[data-silent]")).to_be_hidden()
+    site.room.now_ns += 600_000 * MS
+    site.live.notify("logs", [row.trace_id])
+    expect(page.locator("[data-silent]")).to_have_text(re.compile(r"no news since .*\d\d:\d\d$"))
+    last = max(line["timestamp"] for line in site.room.logs.rows if line["trace_id"] == row.trace_id)
+    there = datetime.fromisoformat(last).astimezone(ZoneInfo("Asia/Kathmandu"))
+    expect(page.locator("[data-silent]")).to_contain_text(f"{there:%H:%M}")
+    page.goto(f"{site.url}/videos")
+    expect(page.locator(f'tr[data-id="{row.request_id}"] .silent')).to_contain_text(f"{there:%H:%M}")
+    page.context.close()
+
+
+@pytest.mark.parametrize("width", [390, 800, 1024, 1440])
+@pytest.mark.parametrize("path", ["/", "/videos", "/traces", "video", "trace"])
+def test_a_name_of_any_length_leaves_the_page_its_width(
+    browser: Browser, site: Site, path: str, width: int
+) -> None:
+    long = "n" * 100_000
+    row = replace(site.rows["failed"], model=long, tier=long, resolution=long)
+    site.room.videos.put(row)
+    spans = site.room.traces.rows[row.trace_id]
+    site.room.traces.rows[row.trace_id] = [
+        replace(s, name=long if s.name != "gateway" else s.name, service=long) for s in spans
+    ]
+    line = site.room.logs.rows[0]
+    site.room.logs.rows.append(
+        {**line, "trace_id": row.trace_id, "event": long, "component": long, "level": long[:32]}
+    )
+    site.room.promql.recorded.insert(0, (r"by \(model\)|by \(le, ?model\)", {"model": long}, lambda _t: 3.0))
+    page = open_page(browser, site)
+    page.set_viewport_size({"width": width, "height": 900})
+    target = {"video": f"/videos/{row.request_id}", "trace": f"/traces/{row.trace_id}"}.get(path, path)
+    page.goto(site.url + target)
+    page.wait_for_load_state("load")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.documentElement.scrollHeight") < 8000
+    assert not site.faults
+    page.context.close()
+
+
+@pytest.mark.parametrize("width", [390, 1024, 1440])
+def test_values_and_shares_of_stages_keep_apart(page: Page, site: Site, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{site.url}/videos/{site.rows['done'].request_id}")
+    gaps = page.locator(".stage-list li").evaluate_all(
+        """rows => rows.flatMap((row) => {
+          const [name, value, share] = [...row.querySelectorAll("span")].map((span) => {
+            const text = document.createRange();
+            text.selectNodeContents(span);
+            return text.getBoundingClientRect();
+          });
+          return [value.left - name.right, share.left - value.right];
+        })"""
+    )
+    assert min(gaps) >= 6
+
+
+def test_escape_goes_back_from_a_zoom_to_the_range_it_began_in(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}/?range=6h")
+    plot = box_of(page.locator("#latency .u-over"))
+    page.mouse.move(plot["x"] + 100, plot["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(plot["x"] + 300, plot["y"] + 50, steps=4)
+    page.mouse.up()
+    expect(page).to_have_url(re.compile(r"from=\d+&to=\d+"))
+    expect(page.locator("#latency canvas")).to_be_visible()
+    page.locator("#latency").hover()
+    page.locator("#latency").get_by_role("button", name="Expand").click()
+    page.keyboard.press("Escape")
+    expect(page.locator("#latency")).not_to_have_class(re.compile("expanded"))
+    assert "from=" in page.url, "that only closed the panel"
+    page.keyboard.press("Escape")
+    expect(page).to_have_url(f"{site.url}/?range=6h")
+
+
+def test_panels_say_that_they_load_until_they_are_drawn(browser: Browser, site: Site) -> None:
+    page = open_page(browser, site)
+    page.route("**/operations.js", lambda route: route.abort())
+    page.goto(f"{site.url}/")
+    assert set(page.locator("rushes-panel .body").all_inner_texts()) == {"loading"}
+    page.context.close()
+
+
+def test_the_largest_numbers_are_drawn_as_any_other(page: Page, site: Site) -> None:
+    largest = iter(range(10**9))
+    site.room.promql.recorded.insert(0, (r".", {}, lambda _t: (1.7e308, -1.7e308, 3.0)[next(largest) % 3]))
+    page.goto(f"{site.url}/")
+    expect(page.locator("#success-rate .spark path")).to_have_count(1)
+    html = page.locator("[data-dashboard]").inner_html()
+    assert "Infinity" not in html
+    assert "NaN" not in html
+
+
+def test_a_missed_target_is_read_whole(page: Page, site: Site) -> None:
+    site.room.promql.recorded.insert(
+        0,
+        (r"^100 ", {}, lambda t: 12.5 if t > site.room.now_ns / 1e9 - 600 else None),
+    )
+    page.goto(f"{site.url}/")
+    note = page.locator("#success-rate .stat-note")
+    expect(note).to_contain_text("missed · no data the")
+    assert note.evaluate("e => e.scrollWidth <= e.clientWidth && e.scrollHeight <= e.clientHeight")
+    box, spark = box_of(note), box_of(page.locator("#success-rate .spark"))
+    assert box["y"] + box["height"] <= spark["y"]
 
 
 @pytest.mark.parametrize("path", ["/", "/videos", "/traces", "video", "trace"])

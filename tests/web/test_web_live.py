@@ -13,6 +13,7 @@ import pytest
 from rushes.dashboards import OPERATIONS
 from rushes.web.live import Kind, Live, Tick
 from rushes.web.panels import PanelEvaluator
+from rushes.web.silence import Silence
 from rushes.web.streams import OperationsFeed, TraceFeed, VideoFeed, VideosFeed, stream
 from rushes.web.timerange import TimeRange
 from web.fakes import Room
@@ -81,7 +82,14 @@ def test_a_stream_waits_for_the_kinds_of_its_feed(room: Room) -> None:
 
     async def watch() -> None:
         live = Watched()
-        feed = VideosFeed(room.videos, lambda: room.now_ns, model=None, status=None, limit=10)
+        feed = VideosFeed(
+            room.videos,
+            lambda: room.now_ns,
+            Silence(room.logs, lambda: room.now_ns),
+            model=None,
+            status=None,
+            limit=10,
+        )
         body = chunks_of(live, feed)
         await anext(body)
         live.close()
@@ -97,7 +105,14 @@ def test_what_runs_grows_older_without_news(room: Room) -> None:
 
     async def watch() -> list[Any]:
         live = Live(min_interval_s=0, heartbeat_s=0.02)
-        feed = VideosFeed(room.videos, lambda: room.now_ns, model=None, status=None, limit=10)
+        feed = VideosFeed(
+            room.videos,
+            lambda: room.now_ns,
+            Silence(room.logs, lambda: room.now_ns),
+            model=None,
+            status=None,
+            limit=10,
+        )
         body = chunks_of(live, feed)
         await anext(body)
         await anext(body)
@@ -173,7 +188,14 @@ def test_a_stream_starts_with_all_there_is_and_then_sends_changes(room: Room) ->
 
     async def watch() -> list[str]:
         live = Live(min_interval_s=0, heartbeat_s=0.02)
-        feed = VideosFeed(room.videos, lambda: room.now_ns, model=None, status=None, limit=10)
+        feed = VideosFeed(
+            room.videos,
+            lambda: room.now_ns,
+            Silence(room.logs, lambda: room.now_ns),
+            model=None,
+            status=None,
+            limit=10,
+        )
         body = chunks_of(live, feed)
         chunks = [str(await anext(body)), str(await anext(body))]
         room.videos.change(row.request_id, step=4)
@@ -221,7 +243,14 @@ def test_a_store_that_fails_is_told_and_tried_again(room: Room) -> None:
 
 def test_a_video_that_no_longer_fits_the_filter_leaves_the_list(room: Room) -> None:
     row = add_video(room, "a", room.now_ns, done=3)
-    feed = VideosFeed(room.videos, lambda: room.now_ns, model=None, status="generating", limit=10)
+    feed = VideosFeed(
+        room.videos,
+        lambda: room.now_ns,
+        Silence(room.logs, lambda: room.now_ns),
+        model=None,
+        status="generating",
+        limit=10,
+    )
     assert feed.poll()
     assert feed.poll() is None, "nothing has changed"
     room.videos.change(row.request_id, status="completed")
@@ -229,7 +258,14 @@ def test_a_video_that_no_longer_fits_the_filter_leaves_the_list(room: Room) -> N
 
 
 def test_rows_pushed_off_the_end_of_a_full_list_are_not_gone(room: Room) -> None:
-    feed = VideosFeed(room.videos, lambda: room.now_ns, model=None, status=None, limit=2)
+    feed = VideosFeed(
+        room.videos,
+        lambda: room.now_ns,
+        Silence(room.logs, lambda: room.now_ns),
+        model=None,
+        status=None,
+        limit=2,
+    )
     for number in range(2):
         add_video(room, f"n{number}", room.now_ns + number * MS, steps=1)
     feed.poll()
@@ -264,7 +300,14 @@ def test_a_trace_sends_its_new_spans_and_lines_only(room: Room) -> None:
 def test_a_video_sends_its_story_when_that_changes(room: Room) -> None:
     row = add_video(room, "a", room.now_ns - 20_000 * MS, done=3, steps=10)
     trace = TraceFeed(room.traces, room.logs, row.trace_id)
-    feed = VideoFeed(room.videos, trace, room.traces, row.request_id, lambda: room.now_ns)
+    feed = VideoFeed(
+        room.videos,
+        trace,
+        room.traces,
+        row.request_id,
+        lambda: room.now_ns,
+        silence=Silence(room.logs, lambda: room.now_ns),
+    )
     first = feed.poll()
     assert first
     assert first["video"]["headline"] == "Generating, step 3 of 10"

@@ -18,6 +18,7 @@ BODY = bytes(range(256)) * 2000
 DIGEST = hashlib.sha256(BODY).hexdigest()
 NAME = f"sha256/{DIGEST[:2]}/{DIGEST}.mp4"
 URL = f"/media/{NAME}"
+SECRET = b"what nobody may read"
 
 
 @pytest.fixture
@@ -25,8 +26,8 @@ def folder(tmp_path: Path) -> Path:
     place = tmp_path / "media" / NAME
     place.parent.mkdir(parents=True)
     place.write_bytes(BODY)
-    (tmp_path / "secret.mp4").write_bytes(b"secret")
-    (tmp_path / "media" / "index.json").write_bytes(b"secret")
+    (tmp_path / "secret.mp4").write_bytes(SECRET)
+    (tmp_path / "media" / "index.json").write_bytes(SECRET)
     return tmp_path / "media"
 
 
@@ -111,7 +112,7 @@ def test_head_has_the_size_and_no_body(client: TestClient) -> None:
 def test_nothing_else_is_served(client: TestClient, name: str) -> None:
     answer = client.get(f"/media/{name}")
     assert answer.status_code == 404
-    assert b"secret" not in answer.content
+    assert SECRET not in answer.content
 
 
 def test_a_video_is_on_the_shelf_of_its_own_name_only(folder: Path, client: TestClient) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from rushes.query import Readers
+from rushes.web.api.telemetry import routes
+from telemetry_store import shared_store
 from web.fakes import Room
 from web.rows import MS, HostileText, add_fleet, add_video, fill_room
 
@@ -171,6 +176,66 @@ def test_what_is_not_there_is_a_clear_404(client: TestClient, path: str) -> None
     assert answer.status_code == 404
     assert "Not found" in answer.text
     assert 'href="/videos"' in answer.text
+
+
+@pytest.mark.parametrize("path", [f"/videos/video_{'0' * 32}", f"/traces/{'0' * 32}"])
+def test_what_may_still_come_is_looked_for_again(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert answer.headers["refresh"] == "2"
+    assert "looks again every 2 seconds" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/videos/video_000", "/traces/xyz", "/nowhere", "/find?q=%3F"])
+def test_what_can_never_come_is_not(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert "refresh" not in answer.headers
+    assert "looks again" not in answer.text
+
+
+def test_an_unknown_address_is_named_and_the_pages_with_it(client: TestClient) -> None:
+    html = client.get("/nowhere/at/all").text
+    assert "There is nothing at &#39;/nowhere/at/all&#39;. Go to Operations" in html
+    assert "Not Found" not in html
+
+
+def test_a_job_whose_steps_are_done_decodes(room: Room, client: TestClient) -> None:
+    row = add_video(room, "a", room.now_ns - 30_000 * MS, steps=20, done=20)
+    assert ">Decoding</span>" in client.get("/videos").text
+    html = client.get(f"/videos/{row.request_id}").text
+    assert ">Decoding</span>" in html
+    assert "Generating" not in html
+    room.videos.change(row.request_id, step=19)
+    assert "Generating, step 19 of 20" in client.get(f"/videos/{row.request_id}").text
+
+
+def test_a_job_at_work_that_is_silent_for_a_minute_says_since_when(room: Room, client: TestClient) -> None:
+    row = add_video(room, "a", room.now_ns - 30_000 * MS, steps=20, done=2)
+    silent = re.compile(
+        r'data-(?:field="silent"|silent)>no news since <rushes-time clock ms="(\d+)">(\d\d:\d\d) UTC<'
+    )
+    paths = ("/videos", f"/videos/{row.request_id}")
+    last = datetime.fromisoformat(str(room.logs.rows[-1]["timestamp"]))
+    room.now_ns = int(last.timestamp()) * 1_000_000_000 + 59_000 * MS
+    assert not any(silent.search(client.get(path).text) for path in paths)
+    room.now_ns += 6_000 * MS
+    for path in paths:
+        found = silent.search(client.get(path).text)
+        assert found, path
+        assert (int(found[1]), found[2]) == (round(last.timestamp() * 1000), f"{last:%H:%M}")
+    for status in ("waiting", "completed"):
+        room.videos.change(row.request_id, status=status)
+        assert not any(silent.search(client.get(path).text) for path in paths), status
+
+
+def test_an_unknown_level_is_refused_by_the_names_of_the_known_ones() -> None:
+    with TestClient(Starlette(routes=routes(Readers.over(shared_store())))) as api:
+        answer = api.get("/api/logs?level=zzz")
+        assert answer.status_code == 400
+        assert "TRACE, DEBUG, INFO, WARN, ERROR, FATAL" in answer.json()["error"]
+        assert "'zzz'" in answer.json()["error"]
+        assert api.get("/api/logs?level=warning").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/api/v9/x", "/live/videos/none", "/media/none"])

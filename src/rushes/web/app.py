@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["create_app"]
 
+_BRIEF: Final = 80
 _HERE: Final = Path(__file__).parent
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ def create_app(
         loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined
     )
     environment.filters["short"] = numbers.short
+    environment.filters["brief"] = lambda text: text if len(text) <= _BRIEF else f"{text[:_BRIEF]}…"
     templates = Jinja2Templates(env=environment)
     pages = Pages(
         videos=videos,

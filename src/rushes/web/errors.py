@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from starlette.templating import Jinja2Templates
 
 __all__ = ["ErrorPages"]
+
+_SHOWN: Final = 80
 
 
 class ErrorPages:
@@ -39,7 +41,14 @@ class ErrorPages:
     async def http(self, request: Request, exc: Exception) -> Response:
         """Not found, not allowed, and the like."""
         error = exc if isinstance(exc, HTTPException) else HTTPException(500)
-        return self._answer(request, error.status_code, error.detail, error.headers)
+        detail = error.detail
+        if (
+            error.status_code == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase
+        ):  # of the router
+            path = request.url.path
+            shown = path if len(path) <= _SHOWN else f"{path[:_SHOWN]}…"
+            detail = f"there is nothing at {shown!r}. Go to Operations, Videos or Traces instead"
+        return self._answer(request, error.status_code, detail, error.headers)
 
     async def bad_request(self, request: Request, exc: Exception) -> Response:
         """A time range or another parameter that can't be read."""

@@ -17,13 +17,14 @@ from rushes.query import TRACE_STATUSES, VIDEO_STATUSES
 from rushes.web import numbers, parameters, timerange
 from rushes.web.media import media_response
 from rushes.web.panels import PanelEvaluator, declaration
+from rushes.web.silence import Silence
 from rushes.web.story import iso, video_fields, video_story
 from rushes.web.streams import OperationsFeed, TraceFeed, VideoFeed, VideosFeed, log_lines, stream
 from rushes.web.tones import series_tone, state
 from rushes.web.waterfall import trace_view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from starlette.requests import Request
     from starlette.templating import Jinja2Templates
@@ -38,7 +39,12 @@ __all__ = ["Pages"]
 _ROWS: Final = 100
 _OPERATIONS_S: Final = 5.0
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
+_VIDEO_ID: Final = re.compile(r"video_[0-9a-f]{32}")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_LOOK_AGAIN: Final = {"refresh": "2"}
+_NOT_YET: Final = (
+    "It may not have arrived yet: this page looks again every 2 seconds. Or its retention has passed"
+)
 _NAME: Final = re.compile(r"[\w.:/ -]{1,128}")
 
 
@@ -65,6 +71,7 @@ class Pages:
         self._templates = templates
         self._clock_ns = clock_ns
         self._panels = PanelEvaluator(promql)
+        self._silence = Silence(logs, clock_ns)
 
     def routes(self) -> list[BaseRoute]:
         """The routes to mount at the root."""
@@ -107,11 +114,13 @@ class Pages:
         """The list of videos."""
         model, status = self._filters(request)
         before_ns = parameters.integer(request, "before_ns")
-        found = await run_in_threadpool(
-            lambda: self._videos.list(limit=_ROWS, before_ns=before_ns, model=model, status=status)
-        )
-        now_ns = self._clock_ns()
-        rows = [video_fields(video, now_ns) for video in found]
+
+        def read() -> tuple[Sequence[VideoRow], list[dict[str, Any]]]:
+            found = self._videos.list(limit=_ROWS, before_ns=before_ns, model=model, status=status)
+            now_ns = self._clock_ns()
+            return found, [video_fields(video, now_ns, self._silence.since(video)) for video in found]
+
+        found, rows = await run_in_threadpool(read)
         return self._page(
             request,
             "videos.html",
@@ -132,7 +141,7 @@ class Pages:
         def read() -> dict[str, Any]:
             spans = self._traces.get(video.trace_id) if video.trace_id else ()
             return {
-                "video": video_story(video, spans, self._clock_ns()),
+                "video": video_story(video, spans, self._clock_ns(), self._silence.since(video)),
                 "trace": trace_view(spans),
                 "logs": log_lines(self._logs, video.trace_id) if video.trace_id else [],
             }
@@ -166,9 +175,7 @@ class Pages:
 
         data = await run_in_threadpool(read)
         if not data["trace"]["spans"] and not data["logs"]:
-            raise HTTPException(
-                404, f"there is no trace {trace_id}. It may not have arrived yet, or its retention has passed"
-            )
+            raise HTTPException(404, f"there is no trace {trace_id}. {_NOT_YET}", _LOOK_AGAIN)
         return self._page(
             request, "trace.html", "traces", trace_id=trace_id, data=data, **_about(data["trace"])
         )
@@ -180,6 +187,8 @@ class Pages:
             return RedirectResponse(f"/traces/{text.lower()}", 303)
         if _REQUEST_ID.fullmatch(text):
             return RedirectResponse(f"/videos/{text}", 303)
+        if not text:
+            raise HTTPException(404, "there is nothing to look for: give the id of a video or of a trace")
         raise HTTPException(404, f"{text[:40]!r} is neither a trace id nor a video's id")
 
     async def media(self, request: Request) -> Response:
@@ -200,14 +209,18 @@ class Pages:
     async def live_videos(self, request: Request) -> Response:
         """Rows that change."""
         model, status = self._filters(request)
-        feed = VideosFeed(self._videos, self._clock_ns, model=model, status=status, limit=_ROWS)
+        feed = VideosFeed(
+            self._videos, self._clock_ns, self._silence, model=model, status=status, limit=_ROWS
+        )
         return stream(self._live, feed)
 
     async def live_video(self, request: Request) -> Response:
         """A video's story, trace and log as they grow."""
         video = await self._find_video(request)
         trace = TraceFeed(self._traces, self._logs, video.trace_id) if video.trace_id else None
-        feed = VideoFeed(self._videos, trace, self._traces, video.request_id, self._clock_ns)
+        feed = VideoFeed(
+            self._videos, trace, self._traces, video.request_id, self._clock_ns, silence=self._silence
+        )
         return stream(self._live, feed, trace_id=video.trace_id)
 
     async def live_trace(self, request: Request) -> Response:
@@ -233,10 +246,10 @@ class Pages:
         if _REQUEST_ID.fullmatch(request_id):
             video = await run_in_threadpool(self._videos.get, request_id)
         if video is None:
-            raise HTTPException(
-                404,
-                f"there is no video {request_id[:64]!r}. It may not have arrived yet, or its retention has passed",
-            )
+            said = f"there is no video {request_id[:64]!r}"
+            if _VIDEO_ID.fullmatch(request_id):
+                raise HTTPException(404, f"{said}. {_NOT_YET}", _LOOK_AGAIN)
+            raise HTTPException(404, f"{said}: a video's id is video_ and 32 hexadecimal digits")
         return video
 
     @staticmethod

@@ -66,8 +66,11 @@ def iso(time_ns: int) -> str:
     )
 
 
-def video_fields(video: VideoRow, now_ns: int) -> dict[str, Any]:
-    """A video as a row of the list: each field is the text or value that the row shows."""
+def video_fields(video: VideoRow, now_ns: int, silent_ns: int | None = None) -> dict[str, Any]:
+    """A video as a row of the list: each field is the text or value that the row shows.
+
+    `silent_ns` is when the last news of it came, if that is remarkably long ago.
+    """
     ended = video.status in _ENDED
     took = (
         video.duration_ns
@@ -79,7 +82,7 @@ def video_fields(video: VideoRow, now_ns: int) -> dict[str, Any]:
     )
     fields: dict[str, Any] = {
         "id": video.request_id,
-        "status": _WORDS[video.status],
+        "status": "Decoding" if _decodes(video) else _WORDS[video.status],
         "state": state(video.status),
         "model": video.model or _NONE,
         "tone": series_tone(video.model) if video.model else 0,
@@ -93,13 +96,27 @@ def video_fields(video: VideoRow, now_ns: int) -> dict[str, Any]:
         "took_exact": f"{took / _NS:.3f} s" if took is not None else "",
         "accepted": iso(video.accepted_ns),
         "accepted_ms": video.accepted_ns // 1_000_000,
+        "silent": iso(silent_ns) if silent_ns is not None else "",
+        "silent_ms": silent_ns // 1_000_000 if silent_ns is not None else 0,
+        "took_s": took / _NS if took is not None else "",
     }
     return fields
 
 
-def video_story(video: VideoRow, spans: Sequence[SpanRow], now_ns: int) -> dict[str, Any]:
-    """All that the video's page says beside the player."""
-    fields = video_fields(video, now_ns)
+def _decodes(video: VideoRow) -> bool:
+    """Whether all its steps are done and what follows them is not: its frames are being decoded and delivered."""
+    return (
+        video.status == "generating"
+        and bool(video.total_steps)
+        and (video.step or 0) >= (video.total_steps or 0)
+    )
+
+
+def video_story(
+    video: VideoRow, spans: Sequence[SpanRow], now_ns: int, silent_ns: int | None = None
+) -> dict[str, Any]:
+    """All that the video's page says beside the player; `silent_ns` as for `video_fields`."""
+    fields = video_fields(video, now_ns, silent_ns)
     shares, total_ns, open_ns = stages(video, spans, now_ns)
     ratio = video.attributed_ratio
     facts = {
@@ -127,13 +144,15 @@ def video_story(video: VideoRow, spans: Sequence[SpanRow], now_ns: int) -> dict[
         "open_ns": open_ns,
         "error": failure(video, spans) if video.status == "failed" else None,
         "accepted": fields["accepted"],
+        "silent": fields["silent"],
+        "silent_ms": fields["silent_ms"],
     }
 
 
 def _headline(video: VideoRow, fields: Mapping[str, Any]) -> str:
     if video.status in _ENDED:
         return f"{fields['status']} in {fields['took']}" if fields["took"] != _NONE else str(fields["status"])
-    if video.status == "generating" and video.total_steps:
+    if video.status == "generating" and video.total_steps and not _decodes(video):
         return f"Generating, step {video.step or 0} of {video.total_steps}"
     return str(fields["status"])
 

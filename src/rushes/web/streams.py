@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rushes.query import SpanRow
     from rushes.web.facades import Logs, Traces, Videos
     from rushes.web.panels import PanelEvaluator
+    from rushes.web.silence import Silence
     from rushes.web.timerange import TimeRange
 
 __all__ = ["LOG_LIMIT", "OperationsFeed", "TraceFeed", "VideoFeed", "VideosFeed", "log_lines", "stream"]
@@ -92,6 +93,7 @@ class VideosFeed:
         self,
         videos: Videos,
         clock_ns: Callable[[], int],
+        silence: Silence,
         *,
         model: str | None,
         status: str | None,
@@ -99,6 +101,7 @@ class VideosFeed:
     ) -> None:
         self._videos = videos
         self._clock_ns = clock_ns
+        self._silence = silence
         self._model = model
         self._status = status
         self._limit = limit
@@ -108,7 +111,7 @@ class VideosFeed:
         """Asks for the newest videos and compares."""
         found = self._videos.list(limit=self._limit, model=self._model, status=self._status)
         now_ns = self._clock_ns()
-        rows = {video.request_id: video_fields(video, now_ns) for video in found}
+        rows = {video.request_id: video_fields(video, now_ns, self._silence.since(video)) for video in found}
         changed = [row for key, row in rows.items() if self._sent.get(key) != row]
         oldest = min((row["accepted_ms"] for row in rows.values()), default=0)
         full = len(rows) >= self._limit  # then older rows have only been pushed off the end
@@ -171,12 +174,15 @@ class VideoFeed:
         spans: Traces,
         request_id: str,
         clock_ns: Callable[[], int],
+        *,
+        silence: Silence,
     ) -> None:
         self._videos = videos
         self._trace = trace
         self._traces = spans
         self._request_id = request_id
         self._clock_ns = clock_ns
+        self._silence = silence
         self._story: dict[str, Any] = {}
 
     def poll(self) -> Mapping[str, Any] | None:
@@ -185,7 +191,7 @@ class VideoFeed:
         if video is None:
             return None
         spans = self._traces.get(video.trace_id) if video.trace_id else ()
-        story = video_story(video, spans, self._clock_ns())
+        story = video_story(video, spans, self._clock_ns(), self._silence.since(video))
         news: dict[str, Any] = {}
         if story != self._story:
             news["video"] = self._story = story

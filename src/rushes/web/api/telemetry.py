@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -19,6 +19,9 @@ from rushes.store.interface import StoreError, StoreUnavailable
 from rushes.web.parameters import BadParameterError, choice, integer, limit, number, text, trace_id
 
 __all__ = ["routes"]
+
+# as ingest names them, and the two that Python calls otherwise
+_LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "WARNING", "CRITICAL")
 
 
 class _NotFoundError(Exception):
@@ -60,7 +63,7 @@ def routes(readers: Readers) -> list[BaseRoute]:
         of_trace = text(request, "trace_id")
         found = logs.search(
             trace_id=None if of_trace is None else trace_id(of_trace),
-            level=text(request, "level"),
+            level=_level(request),
             event=text(request, "event"),
             q=text(request, "q"),
             request_id=text(request, "request_id"),
@@ -94,6 +97,13 @@ def routes(readers: Readers) -> list[BaseRoute]:
         Route("/api/videos", _endpoint(video_list)),
         Route("/api/videos/{request_id}", _endpoint(video)),
     ]
+
+
+def _level(request: Request) -> str | None:
+    value = text(request, "level")
+    if value is not None and value.upper() not in _LEVELS:
+        raise BadParameterError("level", value, f"one of {', '.join(_LEVELS)}")
+    return value
 
 
 def _endpoint(handler: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:

@@ -120,9 +120,9 @@ class LogElement extends HTMLElement {
         onpointerleave: () => model?.setCursor(null),
       },
       h("time", { title: absolute(ms), datetime: line.timestamp }, exactTime(ms)),
-      h("span", { class: "level state", "data-state": STATES[line.level] ?? "idle" }, line.level),
+      h("span", { class: "level state", "data-state": STATES[line.level] ?? "idle", title: line.level }, line.level),
       h("span", { class: "component", title: [line.service, line.component, line.worker_id].filter(Boolean).join(" · ") }, line.component || line.service),
-      h("span", { class: "what" }, line.event,
+      h("span", { class: "what", title: line.event }, line.event,
         ...Object.entries(line.context).map(([key, value]) => h("span", { class: "pair" }, h("b", {}, `${key}=`), value))),
       model?.spans.size ? h("span", { class: "at" }, nanoseconds(at - model.domain[0])) : null);
     return element;

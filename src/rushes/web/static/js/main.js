@@ -41,4 +41,5 @@ filters?.addEventListener("submit", () => {
 });
 addEventListener("pageshow", () => filters?.querySelectorAll("[disabled]").forEach((f) => f.removeAttribute("disabled")));
 
+// the list of videos sorts, too, but on its own, with what comes in live
 document.querySelectorAll("table.list:not([data-videos])").forEach((table) => sortable(/** @type {HTMLTableElement} */ (table)));

@@ -8,6 +8,8 @@ const page = pageData("operations-data");
 
 /** @param {number} from @param {number} to Unix seconds */
 function zoom(from, to) {
+  // the old picture stays, dimmed, until the new page has come
+  document.querySelector("[data-dashboard]")?.setAttribute("aria-busy", "true");
   location.assign(`/?from=${Math.floor(from)}&to=${Math.ceil(to)}`);
 }
 
@@ -18,8 +20,31 @@ for (const panel of Object.values(page.panels)) {
   element.show(page.data[panel.id]);
 }
 
+addEventListener("pageshow", () => document.querySelector("[data-dashboard]")?.removeAttribute("aria-busy"));
+
+const RANGE = "rushes.range";
+/** @param {() => any} act on the storage, which may be switched off: then it is as if nothing were kept */
+const stored = (act) => {
+  try {
+    return act();
+  } catch {
+    return null;
+  }
+};
+
+if (!page.live) {
+  // Escape goes back to the range that was zoomed from
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open]")) return;
+    if (event.target instanceof HTMLElement && event.target.closest("input, select, textarea")) return;
+    const range = stored(() => sessionStorage.getItem(RANGE));
+    location.assign(range ? `/?range=${encodeURIComponent(range)}` : "/");
+  });
+}
+
 if (page.live) {
   const range = new URLSearchParams(location.search).get("range");
+  stored(() => (range ? sessionStorage.setItem(RANGE, range) : sessionStorage.removeItem(RANGE)));
   const query = range ? `range=${encodeURIComponent(range)}` : "";
   follow(
     (again) => `/live/operations?${query}${again ? "&baseline=1" : ""}`,

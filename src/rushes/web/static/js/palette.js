@@ -1,5 +1,5 @@
 // The palette (Cmd/Ctrl K, /): pages by name, and any id that is pasted.
-import { fill, h } from "./dom.js";
+import { announce, fill, h } from "./dom.js";
 
 /** @type {[string, string][]} */
 const PAGES = [
@@ -36,15 +36,22 @@ export function openPalette() {
   const go = (/** @type {number} */ at) => {
     if (found[at]) location.assign(found[at][1]);
   };
+  const find = () => location.assign(`/find?q=${encodeURIComponent(input.value.trim())}`);
   const show = () => {
+    const text = input.value.trim();
     fill(
       list,
+      found.length ? null : h("li", { class: "nothing", onclick: find }, h("span", {}, "Nothing found. Enter searches the ids for it."), h("span", { class: "faint mono" }, text.slice(0, 24))),
       ...found.map(([name, url], at) =>
         h("li", { role: "option", id: `palette-${at}`, "aria-selected": String(at === current), onclick: () => go(at) },
           h("span", {}, name), h("span", { class: "faint mono" }, url.startsWith("/find") ? "" : url)),
       ),
     );
-    input.setAttribute("aria-activedescendant", `palette-${current}`);
+    if (found.length) input.setAttribute("aria-activedescendant", `palette-${current}`);
+    else {
+      input.removeAttribute("aria-activedescendant");
+      announce("nothing found; Enter searches the ids");
+    }
   };
   const search = () => {
     const text = input.value.trim();
@@ -64,7 +71,8 @@ export function openPalette() {
       show();
     } else if (event.key === "Enter") {
       event.preventDefault();
-      go(current);
+      if (found.length) go(current);
+      else find();
     }
   });
   dialog = /** @type {HTMLDialogElement} */ (h("dialog", { class: "palette", "aria-label": "Search" }, input, list));

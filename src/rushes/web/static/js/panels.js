@@ -27,7 +27,9 @@ export class PanelElement extends HTMLElement {
     this.body = /** @type {HTMLElement} */ (this.querySelector(".body"));
     this.append(this.tools());
     this.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && this.classList.contains("expanded")) this.expand();
+      if (event.key !== "Escape" || !this.classList.contains("expanded")) return;
+      event.preventDefault(); // or it would reset the page's zoom, too
+      this.expand();
     });
   }
 
@@ -131,6 +133,7 @@ export class PanelElement extends HTMLElement {
     const change = data.value - data.before;
     const better = !panel.good || !change ? null : (change > 0) === (panel.good === "up") ? "yes" : "no";
     let text = "no change";
+    if (!Number.isFinite((100 * change) / (data.before || 1))) return h("p", { class: "stat-note" }, missed, "no comparable value before");
     if (panel.unit === "%") text = Math.abs(change) < 0.005 ? text : `${signed(change)} points`;
     else if (change) text = data.before ? `${signed((100 * change) / data.before)} %` : `${change > 0 ? "+" : ""}${withUnit(change, panel.unit)}`;
     return h("p", { class: "stat-note" }, missed,
@@ -153,7 +156,7 @@ export class PanelElement extends HTMLElement {
         : h("span", { class: "number", title: row.value === null ? "no data" : `exactly ${row.value}` }, row.value === null ? "–" : count(Math.round(row.value)));
       const track = bars
         ? h("span", { class: "track", "data-tone": states ? null : row.tone, "data-state": states ? row.state : null },
-            h("i", { style: { width: `${(100 * (row.value ?? 0)) / most}%` }, hidden: !row.value }))
+            h("i", { style: { width: `${100 * ((row.value ?? 0) / most)}%` }, hidden: !row.value }))
         : null;
       return h("div", { class: "row" }, h("span", { title: row.name }, NAMES[row.name] ?? row.name), track, value);
     })));
@@ -185,7 +188,8 @@ function sparkline(values) {
   const known = values.filter((v) => v !== null);
   if (known.length < 2) return svg;
   const [low, high] = [Math.min(...known), Math.max(...known)];
-  const height = (/** @type {number} */ v) => (high === low ? 14 : 26 - (24 * (v - low)) / (high - low));
+  // halves, and divided first: with values near the largest number the plain formula leaves the numbers
+  const height = (/** @type {number} */ v) => (high === low ? 14 : 26 - 24 * ((v / 2 - low / 2) / (high / 2 - low / 2)));
   let path = "";
   let pen = "M";
   values.forEach((value, at) => {

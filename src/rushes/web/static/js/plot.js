@@ -109,7 +109,7 @@ export class Plot {
             const top = high ?? threshold?.value ?? 1;
             // the target is shown where it is near what was measured; far above, it would flatten the lines
             const reach = threshold && threshold.value < top * 3 ? Math.max(top, threshold.value) : top;
-            return [Math.min(0, low ?? 0), (reach || 1) * 1.1];
+            return [Math.min(0, low ?? 0), Math.min((reach || 1) * 1.1, Number.MAX_VALUE)];
           },
         },
       },
@@ -191,7 +191,7 @@ export class Plot {
             onclick: () => this.toggle(s.name),
             ondblclick: () => this.isolate(s.name),
           },
-          h("span", { class: "key", "data-tone": s.tone, "data-dashed": s.dashed }), s.name, this.outputs?.[at]),
+          h("span", { class: "key", "data-tone": s.tone, "data-dashed": s.dashed }), h("span", { class: "clip", title: s.name }, s.name), this.outputs?.[at]),
       ),
     );
   }

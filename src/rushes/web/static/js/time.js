@@ -1,4 +1,5 @@
-// <rushes-time ms="…">: a moment as people say it ("3 min ago"), the absolute one on hover, in the local zone.
+// <rushes-time ms="…">: a moment as people say it ("3 min ago"), or with `clock` as a clock shows it ("21:07"); the
+// absolute one on hover, in the local zone.
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const seconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
@@ -56,7 +57,7 @@ class MomentElement extends HTMLElement {
   show() {
     const ms = Number(this.getAttribute("ms"));
     if (!ms) return;
-    const text = relative(ms);
+    const text = this.hasAttribute("clock") ? clockTime(ms) : relative(ms);
     if (this.textContent !== text) this.textContent = text;
     this.title = absolute(ms);
   }

@@ -21,7 +21,13 @@ function say(selector, text) {
 function show() {
   say('[data-story="headline"]', story.headline);
   /** @type {HTMLElement} */ (document.querySelector('[data-story="headline"]')).dataset.state = story.state;
-  for (const [key, value] of Object.entries(story.facts)) say(`[data-fact="${key}"]`, String(value));
+  const silent = /** @type {HTMLElement} */ (document.querySelector("[data-silent]"));
+  silent.hidden = !story.silent_ms;
+  silent.querySelector("rushes-time")?.setAttribute("ms", String(story.silent_ms));
+  for (const [key, value] of Object.entries(story.facts)) {
+    say(`[data-fact="${key}"]`, String(value));
+    /** @type {HTMLElement | null} */ (document.querySelector(`dd[data-fact="${key}"]`))?.setAttribute("title", String(value));
+  }
   stages.show(story);
   failure.hidden = !story.error;
   if (story.error) {
@@ -29,6 +35,7 @@ function show() {
     say("[data-failure-detail]", story.error.detail);
     where.hidden = !story.error.where;
     where.textContent = `in ${story.error.where}`;
+    where.title = story.error.where;
   }
   showScreen();
 }

@@ -2,6 +2,7 @@
 import { h } from "./dom.js";
 import { follow } from "./live.js";
 import { short } from "./numbers.js";
+import { sortable } from "./sort.js";
 
 const table = /** @type {HTMLTableElement} */ (document.querySelector("[data-videos]"));
 const body = table.tBodies[0];
@@ -9,6 +10,7 @@ const empty = /** @type {HTMLElement} */ (document.querySelector("[data-empty]")
 const template = /** @type {HTMLTemplateElement} */ (document.getElementById("video-row"));
 const AT_TOP_PX = 80;
 const KEPT = 100;
+const sortAgain = sortable(table);
 
 /** @type {Map<string, any>} rows that wait to be shown */
 const waiting = new Map();
@@ -30,6 +32,15 @@ function write(row, video) {
   text("status", video.status);
   field("status").dataset.state = video.state;
   for (const name of ["model", "tier", "shape", "steps", "took"]) text(name, video[name]);
+  for (const name of ["model", "tier", "shape"]) field(name).title = video[name];
+  field("silent").hidden = !video.silent_ms;
+  field("silent").querySelector("rushes-time")?.setAttribute("ms", String(video.silent_ms));
+  const sortBy = (/** @type {string} */ name, /** @type {any} */ value) => {
+    const cell = field(name).closest("td");
+    if (cell) cell.dataset.sort = String(value);
+  };
+  sortBy("steps", video.total ? video.step : "");
+  sortBy("took", video.took_s);
   text("short", short(video.id));
   field("took").title = video.took_exact;
   field("swatch").dataset.tone = String(video.tone);
@@ -47,7 +58,9 @@ function insert(video, slide) {
   row.dataset.id = video.id;
   row.dataset.accepted = String(video.accepted_ms);
   /** @type {HTMLAnchorElement} */ (row.querySelector(".row-link")).href = `/videos/${encodeURIComponent(video.id)}`;
-  row.querySelector("rushes-time")?.setAttribute("ms", String(video.accepted_ms));
+  const accepted = /** @type {HTMLElement} */ (row.querySelector("rushes-time:not([clock])"));
+  accepted.setAttribute("ms", String(video.accepted_ms));
+  /** @type {HTMLElement} */ (accepted.closest("td")).dataset.sort = String(video.accepted_ms);
   write(row, video);
   if (slide) {
     row.classList.add("new");
@@ -62,7 +75,9 @@ function settle() {
   for (const video of waiting.values()) insert(video, true);
   leaving.clear();
   waiting.clear();
-  while (body.rows.length > KEPT) body.rows[body.rows.length - 1].remove();
+  const oldest = [...body.rows].sort((a, b) => Number(b.dataset.accepted) - Number(a.dataset.accepted)).slice(KEPT);
+  for (const row of oldest) row.remove();
+  sortAgain();
   table.hidden = body.rows.length === 0;
   empty.hidden = !table.hidden;
   more.hidden = true;
