@@ -28,7 +28,7 @@ class Status(StrEnum):
     """Whether the running platform emits a declared signal today."""
 
     STABLE = "stable"
-    PENDING = "pending"  # declared by the specification, not emitted by the platform yet: shown as such, never pretended
+    PENDING = "pending"  # declared, and not emitted by the platform yet: shown as such, never pretended
 
 
 class Level(StrEnum):
