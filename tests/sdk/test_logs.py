@@ -96,7 +96,7 @@ def test_a_librarys_exception_comes_with_its_cause(recorded: Recorded, written: 
         try:
             _ = 1 / 0
         except ZeroDivisionError:
-            logging.getLogger("uvicorn.error").exception("the handler failed")
+            logging.getLogger("library.pool").exception("the handler failed")
     finally:
         root.handlers[:], root.level = handlers, level
     told = json.loads(written.getvalue())["context"]["error"]
