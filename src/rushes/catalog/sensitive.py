@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -36,7 +37,7 @@ def prompt_hash(text: str, key: bytes | None = None) -> str:
     return hmac.new(key or _PROCESS_KEY, text.encode(), hashlib.sha256).hexdigest()[:16]
 
 
-class Sensitive(Generic[T]):
+class Sensitive(ABC, Generic[T]):
     """A value that renders as its safe form everywhere."""
 
     __slots__ = ("_value",)
@@ -48,9 +49,9 @@ class Sensitive(Generic[T]):
         """The value itself, for the one place that needs it."""
         return self._value
 
+    @abstractmethod
     def safe(self) -> str:
         """What may be shown instead."""
-        raise NotImplementedError
 
     def __str__(self) -> str:
         return self.safe()
