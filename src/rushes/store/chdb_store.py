@@ -29,6 +29,7 @@ __all__ = ["ChdbStore"]
 _DAY_S: Final = 86_400
 _MAX_RETENTION_S: Final = 30 * 366 * _DAY_S  # the engine's dates end in 2106: beyond them rows expire at once
 _Session: Any = engine.Session  # chdb has no types
+_SETTINGS = re.compile(r"\bSETTINGS\b[^()]*$")
 _CODE = re.compile(r"Code: (\d+)\. DB::Exception: ")
 # Codes of ClickHouse that say "this statement is wrong", whoever repeats it and whenever.
 _DEFECTS: Final = frozenset(
@@ -128,8 +129,12 @@ class ChdbStore:
         except RuntimeError as error:
             raise _translated(error, f"insert into {table}") from error
 
-    def query(self, sql: str, params: Mapping[str, Param] | None = None) -> Any:
+    def query(
+        self, sql: str, params: Mapping[str, Param] | None = None, *, timeout_s: float | None = None
+    ) -> Any:
         bound = {name: _rendered(value) for name, value in (params or {}).items()}
+        if timeout_s is not None:  # the last setting of a statement counts
+            sql += f"{',' if _SETTINGS.search(sql) else ' SETTINGS'} max_execution_time = {max(timeout_s, 0.001):.3f}"
         try:
             with self._session() as session:
                 data = session.query(sql, "Arrow", params=bound).bytes()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
-Table: TypeAlias = Literal["samples", "series", "metrics", "exemplars", "spans", "logs"]
+Table: TypeAlias = Literal["samples", "histograms", "series", "metrics", "exemplars", "spans", "logs"]
 Param: TypeAlias = str | int | float | Sequence[str] | Sequence[int]
 Row: TypeAlias = dict[str, Any]
 
@@ -46,8 +46,12 @@ class Store(Protocol):
         """
         ...
 
-    def query(self, sql: str, params: Mapping[str, Param] | None = None) -> Any:
+    def query(
+        self, sql: str, params: Mapping[str, Param] | None = None, *, timeout_s: float | None = None
+    ) -> Any:
         """Run one SELECT and return a `pyarrow.Table`; values travel in `params` as `{name:Type}`.
+
+        `timeout_s` is for this statement; without it, the store's own limit holds.
 
         Raises:
             StoreQueryError: a parameter can't be evaluated, such as an unusable regular expression.

@@ -110,11 +110,36 @@ CREATE TABLE IF NOT EXISTS logs (
 ) ENGINE = MergeTree PARTITION BY toDate(ts) ORDER BY (toStartOfMinute(ts), service, event, ts)
 SETTINGS {_DURABLE}, {_ONCE}, {_DAILY}"""
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = ((_SAMPLES, _SERIES, _METRICS, _EXEMPLARS, _SPANS, _LOGS),)
+# Native histograms: sparse buckets by Prometheus' index (bucket i of schema n ends at 2**(i * 2**-n)), absolute counts.
+# Schema -53 has custom bounds instead. A stale marker is one whose sum is the stale NaN.
+_HISTOGRAMS = f"""
+CREATE TABLE IF NOT EXISTS histograms (
+  metric LowCardinality(String),
+  series_id UInt64,
+  ts DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
+  count Float64 CODEC(Gorilla, ZSTD(1)),
+  sum Float64 CODEC(Gorilla, ZSTD(1)),
+  schema Int8,
+  gauge UInt8,
+  zero_threshold Float64,
+  zero_count Float64,
+  positive_indices Array(Int32) CODEC(ZSTD(1)),
+  positive_counts Array(Float64) CODEC(ZSTD(1)),
+  negative_indices Array(Int32) CODEC(ZSTD(1)),
+  negative_counts Array(Float64) CODEC(ZSTD(1)),
+  custom_bounds Array(Float64) CODEC(ZSTD(1))
+) ENGINE = MergeTree PARTITION BY toDate(ts) ORDER BY (metric, series_id, ts)
+SETTINGS {_DURABLE}, {_ONCE}, {_DAILY}"""
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (_SAMPLES, _SERIES, _METRICS, _EXEMPLARS, _SPANS, _LOGS),
+    (_HISTOGRAMS,),
+)
 """Migration n (counted from 1) is element n - 1: statements that may be run again if interrupted."""
 
 TTL_COLUMNS: Final[dict[Table, str]] = {
     "samples": "ts",
+    "histograms": "ts",
     "series": "last_seen",
     "metrics": "last_seen",
     "exemplars": "ts",
@@ -141,6 +166,22 @@ def _schema(**fields: Any) -> Any:
 
 ARROW: Final[dict[Table, Any]] = {
     "samples": _schema(metric=_TEXT, series_id=pa.uint64(), ts=_MS, value=pa.float64()),
+    "histograms": _schema(
+        metric=_TEXT,
+        series_id=pa.uint64(),
+        ts=_MS,
+        count=pa.float64(),
+        sum=pa.float64(),
+        schema=pa.int8(),
+        gauge=pa.uint8(),
+        zero_threshold=pa.float64(),
+        zero_count=pa.float64(),
+        positive_indices=pa.list_(pa.int32()),
+        positive_counts=pa.list_(pa.float64()),
+        negative_indices=pa.list_(pa.int32()),
+        negative_counts=pa.list_(pa.float64()),
+        custom_bounds=pa.list_(pa.float64()),
+    ),
     "series": _schema(metric=_TEXT, series_id=pa.uint64(), labels=_MAP, last_seen=pa.uint32()),
     "metrics": _schema(metric=_TEXT, type=_TEXT, help=_TEXT, unit=_TEXT, last_seen=pa.uint32()),
     "exemplars": _schema(
