@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     max_queue_depth: int = Field(1000, ge=1)
     otlp_endpoint: str | None = None
     torch_threads: int | None = Field(None, ge=1)
+    sample_every: int = Field(5, ge=0)  # sub-modules are measured on every n-th denoising step; 0: never
 
     @classmethod
     def settings_customise_sources(

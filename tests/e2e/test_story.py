@@ -57,8 +57,8 @@ def test_generate_ends_with_a_video_and_its_trace(platform: Platform, tmp_path: 
         declared = declared_span(span["name"])
         assert declared is not None, span["name"]
         parent = by_id[span["parentSpanId"]]["name"] if span.get("parentSpanId") else None
-        if declared.parent is not None:
-            assert parent == declared.parent
+        above = declared_span(parent) if parent else None
+        assert (above.name if above else None) == declared.parent
     expected = {
         "gateway", "auth.validate", "rate_limit.check", "quota.verify", "prompt_processing", "safety.pregen",
         "blocklist.check", "queue_wait", "scheduler.assign", "worker_setup", "model.load_check", "dit_inference",
@@ -140,6 +140,7 @@ def _scenario(platform: Platform) -> list[str]:
     done = [
         platform.submit(PROMPT, model="LTX2"),
         platform.submit(PROMPT),
+        platform.submit(PROMPT, model="OPENSORA"),
         platform.submit("a video of child porn"),
     ]
     doomed = platform.submit(PROMPT, steps=50, seconds="5", size="128x128")
@@ -168,7 +169,7 @@ def test_every_metric_that_is_not_pending_is_emitted(platform: Platform) -> None
             assert name not in sums
             assert f"{name}_count" not in sums, f"{name} is emitted, but the catalog still calls it pending"
         elif metric.requires:
-            continue  # needs a GPU: tests/instrument/gpu sees it come out of the collector over a recording
+            continue  # a GPU, a cache: tests/instrument sees it come out of a recording, or of other pipelines
         elif metric.kind is Kind.HISTOGRAM:
             assert sums[f"{name}_count"] > 0, name
         elif metric.kind is Kind.COUNTER and name not in unhealthy:
@@ -180,8 +181,9 @@ def test_every_metric_that_is_not_pending_is_emitted(platform: Platform) -> None
 def test_every_span_that_is_not_pending_is_written(platform: Platform) -> None:
     seen = {s["name"] for trace_id in _scenario(platform) for s in platform.spans(trace_id)}
     declared = {declaration.name for name in seen if (declaration := declared_span(name))}
-    stable = {name for name, span in SPANS.items() if span.status is Status.STABLE}
-    assert stable - declared <= {"nvenc.encode"}  # needs the hardware
+    # What needs a GPU, or a model of another make, is seen in tests/instrument.
+    stable = {name for name, span in SPANS.items() if span.status is Status.STABLE and not span.requires}
+    assert not stable - declared
     assert not {name for name, span in SPANS.items() if span.status is Status.PENDING} & declared
 
 

@@ -57,7 +57,7 @@ class Metric:
         unit: UCUM ("s", "ms", "By", "%", "Cel", "Gbit/s", "USD"), empty for counts and ratios.
         buckets: upper bounds of a histogram in `unit`, without +Inf.
         target: the target or alert threshold that the specification gives, in its words.
-        requires: hardware without which there is no such series, such as "GPU".
+        requires: what there must be for such a series to exist, such as "a GPU".
     """
 
     name: str
@@ -108,7 +108,10 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A span of a video's trace. `name` may end in `_N`, where N counts from 1."""
+    """A span of a video's trace. `name` may end in `_N`, where N counts from 1.
+
+    `requires` is what there must be for such a span to be written, such as a model of a certain make.
+    """
 
     name: str
     parent: str | None
@@ -116,6 +119,7 @@ class Span:
     attributes: tuple[Attribute, ...] = ()
     status: Status = Status.STABLE
     specified: bool = True
+    requires: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

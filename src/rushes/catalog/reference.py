@@ -66,7 +66,8 @@ def spans_page() -> str:
 
     def walk(name: str, depth: int) -> None:
         span = SPANS[name]
-        mark = "  (pending)" if span.status is Status.PENDING else ""
+        mark = f"  (where there is {span.requires})" if span.requires else ""
+        mark = "  (pending)" if span.status is Status.PENDING else mark
         lines.append(f"{'    ' * depth}{name}{mark}")
         for child in SPANS.values():
             if child.parent == name:

@@ -38,6 +38,7 @@ def _span(
     *attributes: tuple[str, str] | Attribute,
     status: Status = Status.STABLE,
     specified: bool = True,
+    requires: str = "",
 ) -> Span:
     return Span(
         name=name,
@@ -46,6 +47,7 @@ def _span(
         attributes=tuple(a if isinstance(a, Attribute) else Attribute(*a) for a in attributes),
         status=status,
         specified=specified,
+        requires=requires,
     )
 
 
@@ -101,7 +103,7 @@ _TREE: Final = (
         "prompt_processing",
         "The prompt through the model's CLIP encoder",
         _MODEL,
-        status=Status.PENDING,
+        requires="a model with a CLIP encoder",
     ),
     _span(
         "text_encoder.gemma3",
@@ -116,8 +118,8 @@ _TREE: Final = (
             "prompt_processing",
             f"The prompt through the model's {what}",
             _MODEL,
-            status=Status.PENDING,
             specified=False,
+            requires="a model with such an encoder",
         )
         for role, what in (
             ("umt5", "UMT5 encoder"),
@@ -186,7 +188,7 @@ _TREE: Final = (
         ("rushes.executed.block", "compiled blocks that ran"),
     ),
     *(
-        _span(kind, "step_N", f"Time of the step's {what}", *_SUM, status=Status.PENDING)
+        _span(kind, "step_N", f"Time of the step's {what}", *_SUM)
         for kind, what in (
             ("spatial_attn", "spatial attention"),
             ("temporal_attn", "temporal attention"),
@@ -195,7 +197,7 @@ _TREE: Final = (
         )
     ),
     *(
-        _span(kind, "step_N", f"Time of the step's {what}", *_SUM, status=Status.PENDING, specified=False)
+        _span(kind, "step_N", f"Time of the step's {what}", *_SUM, specified=False)
         for kind, what in (
             ("joint_attn", "attention over space and time, or with the text, in one"),
             ("audio", "modules that denoise the sound"),
@@ -214,9 +216,19 @@ _TREE: Final = (
         *_MEMORY,
     ),
     _span(
-        "temporal_upsample", "vae_decode", "The decoder's temporal upsampling", *_SUM, status=Status.PENDING
+        "temporal_upsample",
+        "vae_decode",
+        "The decoder's temporal upsampling",
+        *_SUM,
+        requires="a decoder that upsamples time apart from space",
     ),
-    _span("spatial_upsample", "vae_decode", "The decoder's spatial upsampling", *_SUM, status=Status.PENDING),
+    _span(
+        "spatial_upsample",
+        "vae_decode",
+        "The decoder's spatial upsampling",
+        *_SUM,
+        requires="a decoder that upsamples space apart from time",
+    ),
     _span(
         "audio_generation",
         ROOT,
@@ -246,7 +258,7 @@ _TREE: Final = (
         ("bitrate", "bits per second of the file"),
     ),
     _span("x264.encode", "transcode", "libx264 encoded", specified=False),
-    _span("nvenc.encode", "transcode", "NVENC encoded; only where it did"),
+    _span("nvenc.encode", "transcode", "NVENC encoded", requires="a GPU with NVENC"),
     _span(
         "upload", ROOT, "The video is stored", ("rushes.media", "content-addressed name of the stored video")
     ),

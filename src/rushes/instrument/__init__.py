@@ -9,6 +9,7 @@ from rushes.instrument.auto import RushesInstrumentor
 from rushes.instrument.job import Job, job
 from rushes.instrument.kinds import Family, Kind, Rule
 from rushes.instrument.pipeline import instrument, is_instrumented, report, uninstrument
+from rushes.instrument.writer import drain_waiting
 
 __all__ = [
     "Family",
@@ -16,6 +17,7 @@ __all__ = [
     "Kind",
     "Rule",
     "RushesInstrumentor",
+    "drain_waiting",
     "instrument",
     "is_instrumented",
     "job",

@@ -65,6 +65,7 @@ def _boundaries(name: str, obj: Any) -> Iterator[tuple[str, Boundary, bool]]:
             yield "encode_prompt", _prompt, True
             yield "prepare_latents", _noise, False
             yield "prepare_audio_latents", _noise, False
+            yield "decode_latents", _decodes, True
         case "connectors":  # LTX2's way from the text encoder to the transformer
             yield called, _connectors, False
         case "vae":
@@ -109,6 +110,11 @@ def _connectors(call: Call, original: Any, args: Any, kwargs: Any) -> Any:
         return original(*args, **kwargs)
     finally:
         call.prompt_continues()
+
+
+def _decodes(_call: Call, original: Any, args: Any, kwargs: Any) -> Any:
+    """Nothing of its own: a service that calls it gets one stage, into however many goes the decoder divides it."""
+    return original(*args, **kwargs)
 
 
 def _noise(call: Call, original: Any, args: Any, kwargs: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rushes.instrument.denoiser import Denoiser, Watched
 from rushes.instrument.measured import Close, Leaf, Open, Stage, Step
 from rushes.sdk.policy import is_strict
+from rushes.sdk.tracing import Stopped
 
 if TYPE_CHECKING:
     from rushes.instrument.clock import Clock, Mark
@@ -280,7 +281,8 @@ class Call:
     def finish(self, error: BaseException | None = None) -> None:
         """Nothing of this call stays in place or open, whatever ended it."""
         try:
-            self._leave(type(error).__name__ if error is not None else None)
+            failed = error is not None and not isinstance(error, Stopped)
+            self._leave(type(error).__name__ if failed else None)
         finally:
             self.parts = None
             self._disarm()

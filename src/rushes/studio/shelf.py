@@ -18,7 +18,7 @@ _LOG: Final = logs.get_logger("model-loader")
 
 
 class Shelf:
-    """Backends by model name."""
+    """Backends by model name; `sample_every`: sub-modules are measured on every n-th denoising step, 0 never."""
 
     def __init__(
         self,
@@ -27,12 +27,14 @@ class Shelf:
         cache: Path,
         device: str,
         *,
+        sample_every: int,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._part: Final = part
         self._weights: Final = weights
         self._cache: Final = cache
         self._device: Final = device
+        self._sample_every: Final = sample_every
         self._monotonic: Final = monotonic
         self._backends: dict[str, Backend] = {}
         self._lock = threading.Lock()  # a worker of both roles asks from two threads
@@ -53,6 +55,7 @@ class Shelf:
             folder = locate(name, self._weights.get(name), self._cache, setting=setting)
             made = backend(name, folder, self._device, setting=setting)
             made.load(self._part)
+            made.instrument(sample_every=self._sample_every)
             seconds = self._monotonic() - started
             instruments.worker_model_load_duration_seconds.record(seconds, model=name)
             _LOG.info(

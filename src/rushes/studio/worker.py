@@ -112,7 +112,13 @@ def _work(settings: Settings, role: Role, lock: WorkerLock, stop: threading.Even
     presence = _Presence(board, lock, role, serve_metrics())
     presence.show("loading")
     store = JobStore(open_database(settings.jobs_url), prompt_key=prompt_key(settings))
-    shelf = Shelf(role, settings.weights, settings.models_dir, pick_device(settings.device))
+    shelf = Shelf(
+        role,
+        settings.weights,
+        settings.models_dir,
+        pick_device(settings.device),
+        sample_every=settings.sample_every,
+    )
     tools = Tools(
         store=store,
         shelf=shelf,

@@ -20,7 +20,7 @@ GPU_CLUSTER: Final = (
         labels=GPU,
         unit="%",
         target="<40% (scale down), >90% (scale up)",
-        requires="GPU",
+        requires="a GPU",
     ),
     Metric(
         name="gpu_memory_used_bytes",
@@ -30,7 +30,7 @@ GPU_CLUSTER: Final = (
         labels=GPU,
         unit="By",
         target=">75GB on H100",
-        requires="GPU",
+        requires="a GPU",
     ),
     Metric(
         name="gpu_memory_utilization_percent",
@@ -40,7 +40,7 @@ GPU_CLUSTER: Final = (
         labels=GPU,
         unit="%",
         target=">95% (critical)",
-        requires="GPU",
+        requires="a GPU",
     ),
     Metric(
         name="gpu_temperature_celsius",
@@ -50,7 +50,7 @@ GPU_CLUSTER: Final = (
         labels=GPU,
         unit="Cel",
         target=">80°C (warning)",
-        requires="GPU",
+        requires="a GPU",
     ),
     Metric(
         name="worker_count_total",
@@ -107,7 +107,7 @@ GPU_CLUSTER: Final = (
         labels=GPU,
         unit="W",
         specified=False,
-        requires="GPU",
+        requires="a GPU",
     ),
     Metric(
         name="rushes_gpu_throttled",
@@ -116,7 +116,7 @@ GPU_CLUSTER: Final = (
         section=_SECTION,
         labels=(*GPU, Label("reason", "what holds the clocks down", THROTTLE_REASONS)),
         specified=False,
-        requires="GPU",
+        requires="a GPU",
     ),
     Metric(
         name="rushes_gpu_ecc_errors_total",
@@ -125,7 +125,7 @@ GPU_CLUSTER: Final = (
         section=_SECTION,
         labels=(*GPU, Label("kind", "whether ECC corrected them", ("corrected", "uncorrected"))),
         specified=False,
-        requires="GPU",
+        requires="a GPU",
     ),
     Metric(
         name="rushes_gpu_xid_errors_total",
@@ -134,7 +134,7 @@ GPU_CLUSTER: Final = (
         section=_SECTION,
         labels=GPU,
         specified=False,
-        requires="GPU",
+        requires="a GPU",
     ),
     Metric(
         name="rushes_gpu_xid_last",
@@ -143,6 +143,6 @@ GPU_CLUSTER: Final = (
         section=_SECTION,
         labels=GPU,
         specified=False,
-        requires="GPU",
+        requires="a GPU",
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from rushes.catalog.model import Kind, Label, Metric, Status
+from rushes.catalog.model import Kind, Label, Metric
 
 __all__ = ["OWN"]
 
@@ -58,7 +58,7 @@ OWN: Final = (
         help="Share of the modules a diffusers cache watches that it answered for, in the last denoising loop",
         section=_SECTION,
         labels=(Label("model", "the model, as requests name it"),),
-        status=Status.PENDING,
         specified=False,
+        requires="a pipeline with a cache enabled",
     ),
 )

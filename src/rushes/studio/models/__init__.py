@@ -17,7 +17,7 @@ from rushes.studio.models.protocol import (
     Encoded,
     Latents,
     LoadPart,
-    Observer,
+    OnStep,
     Part,
     StepEvent,
 )
@@ -32,7 +32,7 @@ __all__ = [
     "LoadPart",
     "ModelCard",
     "NotLoaded",
-    "Observer",
+    "OnStep",
     "Part",
     "RenderRequest",
     "StepEvent",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from rushes.instrument import instrument
 from rushes.studio.models.errors import CheckpointError, NotLoaded
 from rushes.studio.models.offline import libraries
 from rushes.studio.models.protocol import Audio, Encoded, Latents
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rushes.studio.models.card import ModelCard, RenderRequest
-    from rushes.studio.models.protocol import LoadPart, Observer, Part
+    from rushes.studio.models.protocol import LoadPart, OnStep, Part
     from rushes.studio.models.weights import Checkpoint
 
 _ENCODE: Part = "encode"
@@ -38,9 +39,7 @@ class DiffusersBackend(ABC):
     """
 
     encode_components: ClassVar[frozenset[str]] = frozenset({"tokenizer", "text_encoder"})
-    noise_methods: ClassVar[tuple[str, ...]] = ("prepare_latents",)
     max_tokens: ClassVar[int]
-    clock: ClassVar[str] = "host"
 
     def __init__(
         self,
@@ -49,13 +48,13 @@ class DiffusersBackend(ABC):
         device: str = "cpu",
         *,
         dtype: str | None = None,
-        now_ns: Callable[[], int] = time.time_ns,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.card = card
         self._weights = weights
         self._device = device
         self._dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
-        self._now_ns = now_ns
+        self._monotonic_ns = monotonic_ns
         self._pipes: dict[Part, Any] = {}
 
     # Loading
@@ -111,13 +110,18 @@ class DiffusersBackend(ABC):
             torch.cuda.empty_cache()
 
     def pipeline(self, part: Part) -> Any:
-        """The diffusers pipeline that holds a part's components, for instrumentation. Raises `NotLoaded`."""
+        """The diffusers pipeline that holds a part's components. Raises `NotLoaded`."""
         try:
             return self._pipes[part]
         except KeyError:
             raise NotLoaded(
                 f"{self.card.name}: part {part} is not loaded; call load({part!r}) first"
             ) from None
+
+    def instrument(self, *, sample_every: int) -> None:
+        """Have `rushes.instrument` measure every call of what is loaded, sub-modules on every n-th step."""
+        for pipe in self._pipes.values():
+            instrument(pipe, model=self.card.name, sample_every=sample_every)
 
     # Text
 
@@ -145,14 +149,14 @@ class DiffusersBackend(ABC):
 
     # Video
 
-    def denoise(self, encoded: Encoded, request: RenderRequest, observer: Observer | None = None) -> Latents:
+    def denoise(self, encoded: Encoded, request: RenderRequest, on_step: OnStep | None = None) -> Latents:
         """Run the denoising loop by calling the pipeline. Raises `NotLoaded`, `CheckpointError`."""
         import torch
 
         pipe = self.pipeline(_GENERATE)
         self._mine(encoded)
         text = {name: tensor.to(self._device) for name, tensor in encoded.tensors.items()}
-        watch = StepWatch(pipe, observer, self.noise_methods, self._now_ns)
+        watch = StepWatch(pipe, on_step, self._monotonic_ns)
         with torch.inference_mode(), watch:
             tensors = self._run(
                 pipe,

@@ -40,7 +40,6 @@ class Ltx2Backend(DiffusersBackend):
     """See `protocol.Backend`."""
 
     encode_components = frozenset({"tokenizer", "text_encoder", "connectors", "processor", "prompt_enhancer"})
-    noise_methods = ("prepare_latents", "prepare_audio_latents")
     max_tokens = 1024  # the pipeline's default max_sequence_length
 
     def _clean(self, prompt: str) -> str:

@@ -1,14 +1,14 @@
 """The one small protocol that every model family answers, so that the worker knows none of them.
 
 Text and video are loaded apart ("encode", "generate"): two processes share the work, and what passes between
-them (`Encoded`) is a file. Times are `time.time_ns()` values of the host; on a GPU they are when work was handed
-over, which is what the backend's `clock` says.
+them (`Encoded`) is a file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
 from rushes.studio.models.errors import CheckpointError
 from rushes.studio.models.tensorfile import read_tensors, write_tensors
@@ -102,25 +102,15 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class StepEvent:
-    """One denoising step: `index` counts from 1, times are nanoseconds since the epoch."""
+    """A denoising step has ended: `index` counts from 1; on a GPU `elapsed_ns` is the host's part of it."""
 
     index: int
     total: int
-    started_ns: int
-    ended_ns: int
+    elapsed_ns: int
 
 
-class Observer(Protocol):
-    """What a caller of `denoise` is told, in the thread that denoises; what it raises ends the render."""
-
-    def noise_initialized(self, started_ns: int, ended_ns: int) -> None:
-        """The initial noise has been drawn."""
-
-    def loop_started(self, ns: int) -> None:
-        """The first step begins."""
-
-    def step(self, event: StepEvent) -> None:
-        """A step has ended."""
+OnStep: TypeAlias = Callable[[StepEvent], None]
+"""Called in the thread that denoises; what it raises ends the render."""
 
 
 @runtime_checkable
@@ -132,10 +122,6 @@ class Backend(Protocol):
         """What the model offers."""
 
     @property
-    def clock(self) -> str:
-        """Whose clock step times come from: `host`."""
-
-    @property
     def loaded(self) -> frozenset[Part]:
         """The parts that are in memory."""
 
@@ -145,10 +131,13 @@ class Backend(Protocol):
     def unload(self) -> None:
         """Let go of all parts and of their memory on the device."""
 
+    def instrument(self, *, sample_every: int) -> None:
+        """Have `rushes.instrument` measure every call of what is loaded, sub-modules on every n-th step."""
+
     def encode(self, prompt: str, negative_prompt: str = "") -> Encoded:
         """Run the text encoder (part "encode"). Raises `NotLoaded`."""
 
-    def denoise(self, encoded: Encoded, request: RenderRequest, observer: Observer | None = None) -> Latents:
+    def denoise(self, encoded: Encoded, request: RenderRequest, on_step: OnStep | None = None) -> Latents:
         """Run the denoising loop (part "generate"). Raises `NotLoaded`, `CheckpointError`."""
 
     def decode(self, latents: Latents, request: RenderRequest) -> npt.NDArray[np.uint8]:

@@ -88,7 +88,7 @@ def backend(
     *,
     dtype: str | None = None,
     setting: str | None = None,
-    now_ns: Callable[[], int] = time.time_ns,
+    monotonic_ns: Callable[[], int] = time.monotonic_ns,
 ) -> DiffusersBackend:
     """A backend for `name` over the checkpoint in `folder`; nothing is loaded yet.
 
@@ -100,6 +100,6 @@ def backend(
     card = card_of(weights)
     module, class_name = _BACKENDS[card.pipeline]
     made: DiffusersBackend = getattr(import_module(module), class_name)(
-        card, weights, device, dtype=dtype, now_ns=now_ns
+        card, weights, device, dtype=dtype, monotonic_ns=monotonic_ns
     )
     return made

@@ -12,7 +12,7 @@ from rushes.studio.render import Render
 __all__ = ["audio", "has_audio", "video"]
 
 
-def video(render: Render, span: Span) -> None:
+def video(render: Render, _span: Span) -> None:
     """The VAE's decoder."""
     backend, latents = render.backend, render.latents
     assert backend is not None, "worker_setup has run"  # noqa: S101 - the pipeline's order
@@ -20,7 +20,6 @@ def video(render: Render, span: Span) -> None:
     begun = time.perf_counter()
     render.frames = backend.decode(latents, render.request)
     seconds = time.perf_counter() - begun
-    span.set_attributes({"decode_time_ms": seconds * 1000, "output_frames": len(render.frames)})
     model = render.job.model
     instruments.vae_decode_duration_seconds.record(seconds, model=model)
     busy = (time.time_ns() - render.started_ns) / 1e9
@@ -32,7 +31,7 @@ def has_audio(render: Render) -> bool:
     return render.backend is not None and render.backend.card.has_audio
 
 
-def audio(render: Render, span: Span) -> None:
+def audio(render: Render, _span: Span) -> None:
     """The audio VAE's decoder and the vocoder."""
     backend, latents = render.backend, render.latents
     assert backend is not None, "worker_setup has run"  # noqa: S101 - the pipeline's order
@@ -40,5 +39,3 @@ def audio(render: Render, span: Span) -> None:
     begun = time.perf_counter()
     render.sound = backend.audio(latents, render.request)
     instruments.audio_generation_duration_seconds.record(time.perf_counter() - begun, model=render.job.model)
-    if render.sound is not None:
-        span.set_attribute("sample_rate", render.sound.sample_rate)

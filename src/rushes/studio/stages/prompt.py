@@ -26,8 +26,7 @@ def run(render: Render, span: Span) -> None:
     _check(render, texts.text)
     render.raise_if_ended()
     backend = render.tools.shelf.get(render.job.model)
-    with tracing.span(f"text_encoder.{backend.card.text_encoder_role}", {"model": render.job.model}):
-        encoded = backend.encode(texts.text, texts.negative)
+    encoded = backend.encode(texts.text, texts.negative)
     render.folder.mkdir(parents=True, exist_ok=True)
     encoded.save(render.encoded_path)
 
