@@ -14,6 +14,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 VENDOR = "src/rushes/web/static/vendor"
+AUTO = "rushes_auto.pth"
 FILES = {
     "uplot/dist/uPlot.esm.js": "uplot/uPlot.esm.js",
     "uplot/dist/uPlot.min.css": "uplot/uPlot.min.css",
@@ -27,6 +28,8 @@ class FetchBrowserLibraries(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called by hatchling before a wheel (also an editable one) is assembled."""
         root = Path(self.root)
+        # Python reads .pth files in site-packages only; the module that it names is found in src itself.
+        build_data["force_include_editable"] = {str(root / "src" / AUTO): AUTO}
         target = root / VENDOR
         lock = (root / "package-lock.json").read_text()
         stamp = target / ".package-lock.json"

@@ -135,6 +135,12 @@ def _ltx(_: Path) -> Tiny:
     return Tiny(pipe, call, {"joint_attn": 3, "cross_attn": 3, "ffn": 3}, 1, 9)
 
 
+def _wan_vae(diffusers: Any) -> Any:
+    return diffusers.AutoencoderKLWan(
+        base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
+    )
+
+
 def _wan(_: Path) -> Tiny:
     diffusers, _transformers = libraries()
     transformer = diffusers.WanTransformer3DModel(
@@ -149,12 +155,9 @@ def _wan(_: Path) -> Tiny:
         num_layers=3,
         rope_max_seq_len=32,
     )
-    vae = diffusers.AutoencoderKLWan(
-        base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
-    )
     pipe = diffusers.WanPipeline(
         transformer=transformer,
-        vae=vae,
+        vae=_wan_vae(diffusers),
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=7.0),
         text_encoder=None,
         tokenizer=None,
@@ -279,10 +282,11 @@ def _allegro(_: Path) -> Tiny:
         text_encoder=None,
         tokenizer=None,
     )
-    # Its VAE decodes in tiles of full size only, which are no tiny work.
-    call = {"height": 16, "width": 16, "num_frames": 8, "output_type": "latent", "negative_prompt": None}
-    call |= _text(16, 24, mask=True)
-    return Tiny(pipe, call, {"joint_attn": 3, "cross_attn": 3, "ffn": 3}, 1, 0)
+    # It decodes in tiles of one size only: here of 8 frames and 16 x 16 pixels, which overlap by half of the width.
+    vae.enable_tiling()
+    vae.kernel, vae.stride = (8, 16, 16), (8, 8, 8)
+    call = {"height": 16, "width": 32, "num_frames": 8, "negative_prompt": None, **_text(16, 24, mask=True)}
+    return Tiny(pipe, call, {"joint_attn": 3, "cross_attn": 3, "ffn": 3}, 1, 8)
 
 
 class _NoChecker:
@@ -335,8 +339,100 @@ def _cosmos(_: Path) -> Tiny:
         tokenizer=None,
         safety_checker=_NoChecker(),
     )
-    call = {"height": 32, "width": 32, "num_frames": 9, "output_type": "latent", **_text(16, 32)}
-    return Tiny(pipe, call, {"joint_attn": 6, "cross_attn": 6, "ffn": 6}, 2, 0)
+    call = {"height": 32, "width": 32, "num_frames": 9, **_text(16, 32)}
+    return Tiny(pipe, call, {"joint_attn": 6, "cross_attn": 6, "ffn": 6}, 2, 9)
+
+
+def _hunyuan15(_: Path) -> Tiny:
+    import torch
+
+    diffusers, _transformers = libraries()
+    transformer = diffusers.HunyuanVideo15Transformer3DModel(
+        in_channels=9,
+        out_channels=4,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        num_layers=3,
+        num_refiner_layers=1,
+        mlp_ratio=2.0,
+        text_embed_dim=16,
+        text_embed_2_dim=8,
+        image_embed_dim=12,
+        rope_axes_dim=(2, 2, 4),
+        target_size=16,
+        task_type="t2v",
+    )
+    vae = diffusers.AutoencoderKLHunyuanVideo15(
+        latent_channels=4,
+        block_out_channels=(32, 32, 32, 32),
+        layers_per_block=1,
+        spatial_compression_ratio=8,
+        temporal_compression_ratio=4,
+    )
+    pipe = diffusers.HunyuanVideo15Pipeline(
+        transformer=transformer,
+        vae=vae,
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=7.0),
+        text_encoder=None,
+        tokenizer=None,
+        text_encoder_2=None,
+        tokenizer_2=None,
+        guider=diffusers.ClassifierFreeGuidance(guidance_scale=6.0),
+    )
+    call: dict[str, Any] = {"height": 16, "width": 16, "num_frames": 9}
+    generator = torch.Generator().manual_seed(3)
+    for prefix in ("", "negative_"):
+        for suffix, width in (("", 16), ("_2", 8)):
+            call[f"{prefix}prompt_embeds{suffix}"] = torch.randn(1, 16, width, generator=generator)
+            call[f"{prefix}prompt_embeds_mask{suffix}"] = torch.ones(1, 16)
+    return Tiny(pipe, call, {"joint_attn": 6, "ffn": 12}, 2, 9)
+
+
+def _skyreels(_: Path) -> Tiny:
+    diffusers, _transformers = libraries()
+    transformer = diffusers.SkyReelsV2Transformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=12,
+        text_dim=32,
+        freq_dim=16,
+        ffn_dim=32,
+        num_layers=3,
+        rope_max_seq_len=32,
+        inject_sample_info=True,
+    )
+    pipe = diffusers.SkyReelsV2DiffusionForcingPipeline(
+        transformer=transformer,
+        vae=_wan_vae(diffusers),
+        scheduler=diffusers.UniPCMultistepScheduler(flow_shift=8.0, use_flow_sigmas=True),
+        text_encoder=None,
+        tokenizer=None,
+    )
+    # Each frame of the latents has a copy of the scheduler of its own, whose steps make one.
+    call = {"prompt": None, "height": 16, "width": 16, "num_frames": 9, **_text(16, 32)}
+    return Tiny(pipe, call, {"joint_attn": 6, "cross_attn": 6, "ffn": 6}, 2, 9)
+
+
+def _helios(_: Path) -> Tiny:
+    diffusers, _transformers = libraries()
+    transformer = diffusers.HeliosTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=12,
+        text_dim=32,
+        freq_dim=16,
+        ffn_dim=32,
+        num_layers=3,
+        rope_dim=(4, 4, 4),
+    )
+    pipe = diffusers.HeliosPipeline(
+        transformer=transformer,
+        vae=_wan_vae(diffusers),
+        scheduler=diffusers.HeliosScheduler(stages=1, stage_range=[0, 1]),
+        text_encoder=None,
+        tokenizer=None,
+    )
+    # One chunk of 3 frames of latents.
+    call = {"height": 32, "width": 32, "num_frames": 9, "num_latent_frames_per_chunk": 3, **_text(16, 32)}
+    return Tiny(pipe, call, {"joint_attn": 6, "cross_attn": 6, "ffn": 6}, 2, 9)
 
 
 def _animatediff(_: Path) -> Tiny:
@@ -383,7 +479,10 @@ BUILDERS: dict[str, Callable[[Path], Tiny]] = {
     "ltx2": _ltx2,
     "ltx": _ltx,
     "wan": _wan,
+    "skyreels": _skyreels,
+    "helios": _helios,
     "hunyuan": _hunyuan,
+    "hunyuan15": _hunyuan15,
     "cogvideox": _cogvideox,
     "allegro": _allegro,
     "cosmos": _cosmos,

@@ -43,6 +43,7 @@ def test_everything_a_page_needs_is_in_it(wheel: Path) -> None:
             assert f"rushes/{path.relative_to(package)}" in names
     assert "rushes/web/static/vendor/uplot/uPlot.esm.js" in names
     assert "rushes/py.typed" in names
+    assert {"rushes_auto.pth", "_rushes_auto.py"} <= names
 
 
 def test_the_sdk_alone_pulls_neither_torch_nor_a_database(wheel: Path, tmp_path: Path) -> None:
@@ -62,6 +63,8 @@ def test_the_sdk_alone_pulls_neither_torch_nor_a_database(wheel: Path, tmp_path:
         "rushes.instruments.api_requests_total.add(1, route='/', method='GET', status='200')"
     )
     _run(python, "-W", "error", "-c", script)
+    auto = _run(python, "-c", "import sys; print('_rushes_auto' in sys.modules)", env={"RUSHES_AUTO": "1"})
+    assert auto == "True\n"
 
 
 def test_up_from_the_wheel_serves_the_same_pages(wheel: Path, tmp_path: Path) -> None:

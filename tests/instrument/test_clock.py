@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from recording import Recorded
-from rushes.instrument import instrument, report, uninstrument
+from rushes.instrument import call, instrument, report, uninstrument
 from rushes.instrument.clock import EventPool, GpuClock, HostClock
 from rushes.instrument.writer import drain_waiting
 from tiny_pipelines import STEPS, Tiny
@@ -103,7 +103,11 @@ def test_times_are_the_devices_and_come_later(tiny: Callable[[str], Tiny], recor
     uninstrument(made.pipe)
 
 
-def test_events_are_used_again(tiny: Callable[[str], Tiny], recorded: Recorded) -> None:
+def test_events_are_used_again(
+    tiny: Callable[[str], Tiny], recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A slow machine would write some steps before the call's end, and use their events again within the call.
+    monkeypatch.setattr(call, "_DRAIN_AFTER_NS", 10**18)
     made = tiny("ltx")
     device = Device()
     device.done = True

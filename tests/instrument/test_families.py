@@ -15,7 +15,11 @@ from rushes.instrument.kinds import family_of
 from rushes.studio.models.offline import libraries
 from tiny_pipelines import BUILDERS, STEPS, Tiny
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::UserWarning",
+    "ignore::FutureWarning",
+    "ignore:__array_wrap__ must accept:DeprecationWarning",  # Helios' scheduler gives numpy a tensor
+)
 
 
 def footprint(tiny: Tiny) -> dict[str, list[str]]:
@@ -50,9 +54,8 @@ def test_a_family(name: str, tiny: Callable[[str], Tiny], recorded: Recorded) ->
         assert sum(parts) == attributes["rushes.ns.total"]
         assert all(part > 0 for part in parts)
         assert attributes["rushes.passes"] == made.passes
-    if made.frames:
-        decode: Any = recorded.span("vae_decode").attributes
-        assert decode["output_frames"] == made.frames
+    decode: Any = recorded.span("vae_decode").attributes
+    assert decode["output_frames"] == made.frames
     assert torch.equal(plain, made.run())
 
 
@@ -123,7 +126,7 @@ def test_a_decoder_that_tells_time_and_space_apart(tiny: Callable[[str], Tiny], 
 
 def test_the_map_names_classes_that_exist() -> None:
     diffusers, _ = libraries()
-    names = {name for family in FAMILIES for name in family.classes} - {"STDiT3"}  # Open-Sora's own package
+    names = {name for family in FAMILIES for name in family.classes} - {"STDiT3", "MMDiTModel"}  # Open-Sora's
     for name in names:
         assert isinstance(getattr(diffusers, name), type)
 

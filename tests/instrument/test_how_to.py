@@ -45,6 +45,7 @@ def test_the_names_it_gives_exist() -> None:
         "vae_decode_duration_seconds",
         "audio_generation_duration_seconds",
         "rushes_cache_hit_ratio",
+        "tensor_parallel_comm_duration_ms",
     }
     assert metrics <= set(METRICS)
     assert {name for name in quoted if name.endswith(("_attn", "_upsample", "_loop"))} <= set(SPANS)

@@ -99,6 +99,23 @@ def test_how_often_sub_modules_are_measured(
     assert [index for index, found in sorted(steps.items()) if "rushes.first_step" in found] == [1]
 
 
+def test_what_pays_for_warming_up_is_marked(tiny: Build, recorded: Recorded) -> None:
+    made = tiny("ltx")
+    instrument(made.pipe)
+    made.run()
+    made.run()
+    uninstrument(made.pipe)
+    loops = [attributes(span) for span in named(recorded, "dit_inference")]
+    assert [loop.get("rushes.first_call") for loop in loops] == [True, None]
+    assert [loop["rushes.clock"] for loop in loops] == ["host"] * 2
+    firsts = [
+        attributes(span)["step"]
+        for span in named(recorded, "step_")
+        if "rushes.first_step" in attributes(span)
+    ]
+    assert firsts == [1, 1]
+
+
 def test_metrics_of_a_call(tiny: Build, recorded: Recorded) -> None:
     made = tiny("ltx2")
     instrument(made.pipe, model="METRICS", sample_every=2)

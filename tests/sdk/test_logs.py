@@ -120,7 +120,7 @@ def test_library_lines_come_in_our_format_and_redacted(recorded: Recorded, writt
 def test_a_closed_stream_does_not_fail_the_caller(recorded: Recorded) -> None:
     stream = io.StringIO()
     stream.close()
-    set_sink(Sink(stream, terminal=False))
+    set_sink(Sink(stream))  # which asks the stream whether it is a terminal, too
     try:
         logs.get_logger("x").info("worker.status.changed", status="idle")
     finally:

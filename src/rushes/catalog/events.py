@@ -27,6 +27,7 @@ _FIELDS: Final = {
     "queue_depth": "jobs waiting",
     "media": "content-addressed name of the stored video",
     "size_bytes": "size in bytes",
+    "duration_ms": "how long it took, in milliseconds",
     "encoder": "the video encoder",
     "reason": "the failure's reason, as the metric's label has it",
     "error": "what went wrong and what to do",
@@ -52,6 +53,8 @@ _FIELDS: Final = {
     "restarts": "how often it was restarted",
     "pipeline": "the class of a diffusers pipeline",
     "module": "a component's name and class",
+    "job": "the label job of a scraped target",
+    "instance": "the label instance of a scraped target",
 }
 
 
@@ -85,6 +88,31 @@ _LIST: Final = (
         "denoising step completed",
         "model", "step", "total_steps", "step_duration_ms", "gpu_memory_used_gb",
     ),
+    _event(
+        "generation.checkpoint.saved",
+        Level.DEBUG,
+        "denoising state saved",
+        "model", "step", "size_bytes", "duration_ms",
+    ),
+    _event(
+        "generation.checkpoint.slow",
+        Level.WARN,
+        "checkpoint save slow",
+        "model", "step", "size_bytes", "duration_ms",
+    ),
+    _event("generation.checkpoint.refused", Level.WARN, "checkpoint unusable", "model", "error"),
+    _event(
+        "generation.job.interrupted",
+        Level.WARN,
+        "job back on its queue: its worker was lost",
+        "model", "tier", "pid", "step", "total_steps", "error",
+    ),
+    _event(
+        "generation.job.resumed",
+        Level.INFO,
+        "job taken up from a checkpoint",
+        "model", "tier", "step", "total_steps",
+    ),
     _event("generation.transcode.completed", Level.INFO, "video encoded", "model", "encoder", "size_bytes"),
     _event(
         "generation.job.completed",
@@ -115,6 +143,7 @@ _LIST: Final = (
     _event("process.exited", Level.ERROR, "process exited", "process", "pid", "exit_code", "restarts"),
     _event("ingest.refused", Level.WARN, "telemetry refused", "signal", "reason"),
     _event("ingest.store.failed", Level.ERROR, "telemetry could not be stored", "signal", "error"),
+    _event("scrape.failed", Level.WARN, "a target could not be scraped", "job", "instance", "error"),
     _event("telemetry.undelivered", Level.WARN, "no collector takes telemetry; it is given up and counted", "signal"),
     _event("telemetry.delivered", Level.INFO, "the collector takes telemetry again", "signal"),
     _event(

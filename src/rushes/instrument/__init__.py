@@ -5,6 +5,7 @@ Importing this package imports neither torch nor diffusers.
 
 from __future__ import annotations
 
+from rushes.instrument.active import note_in_step, resumed_after
 from rushes.instrument.auto import RushesInstrumentor
 from rushes.instrument.job import Job, job
 from rushes.instrument.kinds import Family, Kind, Rule
@@ -21,6 +22,8 @@ __all__ = [
     "instrument",
     "is_instrumented",
     "job",
+    "note_in_step",
     "report",
+    "resumed_after",
     "uninstrument",
 ]

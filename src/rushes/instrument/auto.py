@@ -1,8 +1,9 @@
 """Instrumentation without touching the script: every diffusers pipeline is instrumented as it is made.
 
-OpenTelemetry's `opentelemetry-instrument` finds the class by its entry point; anybody else calls
-`RushesInstrumentor().instrument()` once. diffusers takes seconds to import, so it is not imported for this: the hook
-waits until the program imports it, and costs a program that never does nothing.
+OpenTelemetry's `opentelemetry-instrument` finds the class by its entry point, RUSHES_AUTO=1 calls it as diffusers is
+imported (src/_rushes_auto.py), anybody else calls `RushesInstrumentor().instrument()` once. diffusers takes seconds to
+import, so it is not imported for this: the hook waits until the program imports it, and costs a program that never does
+nothing.
 """
 
 from __future__ import annotations
@@ -72,7 +73,11 @@ def _patch(cls: Any, state: dict[str, Any]) -> None:
     def register_modules(self: Any, **modules: Any) -> None:
         original(self, **modules)
         if callable(self):  # a base class may have no call of its own
-            instrument(self, **options)
+            try:
+                instrument(self, **options)
+            except Exception as error:  # noqa: BLE001 - the script asked for nothing: it goes on, uninstrumented
+                name = type(self).__name__
+                sys.stderr.write(f"rushes: {name} is not instrumented: {type(error).__name__}: {error}\n")
 
     cls.register_modules = register_modules
 

@@ -22,6 +22,9 @@ __all__ = ["of", "role_of", "wrappers"]
 
 _ENCODERS: Final = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
+# Video decoders whose answer has the frames before the channels.
+_FRAMES_FIRST: Final = ("AutoencoderKLAllegro",)
+
 Boundary = Callable[["Call", Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
 # By the beginning of the class's name, longest first.
@@ -148,30 +151,33 @@ class _Decoder:
         parts: list[tuple[str, Any, Any]] = []
         attributes: dict[str, Any] = {}
         patches = None if self._vae is None else decoder_patches(self._vae)
-        if patches is not None:
-            patches.put()
-        call.parts = parts
-        start = call.mark()
+        start = None
         try:
+            if patches is not None:
+                patches.put(parts)
+            call.parts = parts
+            start = call.mark()
             result = original(*args, **kwargs)
             if self._vae is not None:
-                attributes |= _shape(call, result)
+                attributes |= _shape(call, self._vae, result)
             elif self._rate is not None:
                 attributes["sample_rate"] = int(self._rate)
         finally:
-            end = call.mark()
+            end = None if start is None else call.mark()
             call.parts = None
             if patches is not None:
-                patches.take_away()
-            call.worked(self._stage, start, end, parts, attributes)
+                patches.take_away(parts)
+            if start is not None:  # else its thread was cancelled before it began
+                call.worked(self._stage, start, end, parts, attributes)
         return result
 
 
-def _shape(call: Call, result: Any) -> dict[str, Any]:
+def _shape(call: Call, vae: Any, result: Any) -> dict[str, Any]:
     """Frames of what a VAE decoded: (batch, channels, frames, height, width), or frames as the batch."""
     sample = result[0] if isinstance(result, tuple) else getattr(result, "sample", None)
     shape: tuple[int, ...] = tuple(getattr(sample, "shape", ()))
     if len(shape) not in {4, 5}:
         return {}
     call.resolution = f"{shape[-1]}x{shape[-2]}"
-    return {"output_frames": int(shape[2] if len(shape) == 5 else shape[0])}  # noqa: PLR2004 - see above
+    frames = 0 if len(shape) == 4 else 1 if type(vae).__name__ in _FRAMES_FIRST else 2  # noqa: PLR2004 - see above
+    return {"output_frames": int(shape[frames])}

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from rushes.instrument.active import RESUMED
 from rushes.instrument.denoiser import Denoiser, Watched
 from rushes.instrument.measured import Close, Leaf, Open, Stage, Step
 from rushes.sdk.policy import is_strict
@@ -24,6 +25,7 @@ __all__ = ["Call"]
 _PROMPT: Final = "prompt_processing"
 _DIT: Final = "dit_inference"
 _LOOP: Final = "denoising_loop"
+_NOWHERE: Final = Stage(_LOOP, None, None)  # of steps that are not written
 _DRAIN_AFTER_NS: Final = 1_000_000_000  # a killed process loses about this much
 
 
@@ -37,8 +39,7 @@ def _guarded(method: Callable[..., None]) -> Callable[..., None]:
         try:
             method(self, *args)
         except Exception:
-            self.broken = True
-            self.parts = None
+            self._break()
             if is_strict():
                 raise
 
@@ -51,6 +52,8 @@ class Call:
     Attributes:
         mark: the clock's mark, here for the wrappers' sake.
         parts: where the wrappers of sub-modules put theirs; None while the step is not sampled.
+        collectives: where the wrappers of collectives put theirs; None outside of steps, or without a process group.
+        in_collective: whether one is under way, whose inner ones are part of it.
         pass_name: what the pipeline calls the pass that comes next (`cond`, `uncond`).
     """
 
@@ -65,6 +68,8 @@ class Call:
     ) -> None:
         self.mark = clock.mark
         self.parts: list[tuple[str, Mark, Mark]] | None = None
+        self.collectives: list[tuple[Mark, Mark, bool]] | None = None
+        self.in_collective = False
         self.pass_name: str | None = None
         self.broken = False
         self.resolution: str | None = None
@@ -73,12 +78,14 @@ class Call:
         self._writer = writer
         self._sample_every = sample_every
         self._has_scheduler = has_scheduler
+        self._shared: dict[str, Any] | None = None
         self._host_ns = host_ns
         self._drained_ns = host_ns()
         self._stage: Stage | None = None
         self._loop: Stage | None = None
         self._step: Step | None = None
         self._stepped = False
+        self._passed = RESUMED.get()  # steps of another process, which are passed through here
         self._steps = 0
         self._noise: list[tuple[str, Mark, Mark]] = []
         self._armed: Denoiser | None = None
@@ -105,10 +112,11 @@ class Call:
         if stage.name == _DIT:
             self._close_step()
             self._disarm()
+            stage.attributes |= self._shared or {}
             if self._asked:
                 stage.attributes["rushes.cache_hit_ratio"] = (self._asked - self._ran) / self._asked
                 self._asked = self._ran = 0
-            self._steps = 0
+            self._steps = self._passed = 0
             if self._loop is not None:
                 self._loop.last, self._loop.error = stage.last, error
                 self._writer.put(Close(self._loop))
@@ -174,42 +182,99 @@ class Call:
 
     # Steps
 
-    @_guarded
+    def shares(self, attributes: dict[str, Any]) -> None:
+        """The denoiser is shared with other processes, and collectives are told from the rest of its work."""
+        self._shared = attributes
+
+    # These four run once a pass or a step, so they guard themselves: a wrapper would cost as much as they do.
+
     def pass_begins(self, denoiser: Denoiser) -> None:
         """The network is about to be called."""
-        start = self.mark()
-        if self._step is None or self._stepped:
-            self._begin_step(denoiser, start)
-        step = self._step
-        assert step is not None, "just begun"  # noqa: S101
-        step.passes.append(start)
-        if self.pass_name is not None:
-            step.names.append(self.pass_name)
-            self.pass_name = None
+        if self.broken:
+            return
+        try:
+            start = self.mark()
+            step = self._step
+            if step is None or self._stepped:
+                step = self._begin_step(denoiser, start)
+            step.passes.append(start)
+            if self.pass_name is not None:
+                if step.names is None:
+                    step.names = []
+                step.names.append(self.pass_name)
+                self.pass_name = None
+        except Exception:
+            self._break()
+            if is_strict():
+                raise
 
-    @_guarded
     def pass_ends(self) -> None:
         """The network has answered, or raised."""
         step = self._step
-        if step is not None:
-            step.passes.append(self.mark())
+        if step is None or self.broken:
+            return
+        try:
+            end = self.mark()
+            step.passes.append(end)
             if not self._has_scheduler:  # then the network's own forward is the only boundary
-                self._end_at(step, step.passes[-1])
+                self._end_at(step, end)
+        except Exception:
+            self._break()
+            if is_strict():
+                raise
 
-    @_guarded
     def scheduler_stepped(self) -> None:
         """The scheduler has stepped; of several times between two passes, the last counts."""
-        if self._step is not None:
-            self._end_at(self._step, self.mark())
+        step = self._step
+        if step is None or self.broken:
+            return
+        try:
+            self._end_at(step, self.mark())
+        except Exception:
+            self._break()
+            if is_strict():
+                raise
+
+    def note(self, name: str, start_ns: int, end_ns: int, attributes: dict[str, Any]) -> bool:
+        """The caller has done something within the step, as in its callback; False where no step is under way."""
+        step = self._step
+        if step is None or self.broken:
+            return False
+        if step.notes is None:
+            step.notes = []
+        step.notes.append((name, start_ns, end_ns, attributes))
+        return True
+
+    def collective(self, start: Mark, *, is_wait: bool) -> None:
+        """A collective of the process group, or the wait for one, has ended."""
+        if self.collectives is None or self.broken:
+            return
+        try:
+            self.collectives.append((start, self.mark(), is_wait))
+        except Exception:
+            self._break()
+            if is_strict():
+                raise
+
+    def _break(self) -> None:
+        self.broken = True
+        self.parts = self.collectives = None
 
     def _end_at(self, step: Step, end: Mark) -> None:
         step.end = end
         self._stepped = True
-        if self._stage is not None:
+        if self.collectives is not None:
+            step.settled = len(self.collectives)
+        if self._stage is not None and step.parent is not _NOWHERE:
             self._stage.last = end
 
-    def _begin_step(self, denoiser: Denoiser, start: Mark) -> None:
+    def _begin_step(self, denoiser: Denoiser, start: Mark) -> Step:
         self._close_step()
+        if self._steps < self._passed:
+            self._steps += 1
+            step = self._step = Step(self._steps, start, _NOWHERE)
+            self._stepped = False
+            return step
         if self._loop is None:
             begin = self._noise[0][1] if self._noise else start
             stage = self._enter(_DIT, begin)
@@ -220,8 +285,11 @@ class Call:
             self._loop = Stage(_LOOP, start, start, parent=stage)
             self._writer.put(Open(self._loop))
         self._steps += 1
-        self._step = Step(self._steps, start, self._loop, granularity=denoiser.granularity)
+        step = self._step = Step(self._steps, start, self._loop, denoiser.granularity)
+        step.first = self._steps == self._passed + 1
         self._stepped = False
+        if self._shared is not None:
+            self.collectives = step.collectives = []
         if denoiser.watched:
             self._watch(denoiser)
         every = self._sample_every
@@ -229,26 +297,28 @@ class Call:
         if every and denoiser.parts.patches and self._steps % every == 2 % every:
             if self._armed is not denoiser:
                 self._disarm()
-                denoiser.parts.put()
                 self._armed = denoiser
-            self.parts = self._step.parts = []
-        else:
+                denoiser.parts.put(self)
+            self.parts = step.parts = []
+        elif self._armed is not None:
             self._disarm()
+        return step
 
     def _disarm(self) -> None:
-        armed, self._armed = self._armed, None
-        if armed is not None:
-            armed.parts.take_away()
+        if self._armed is not None:
+            self._armed.parts.take_away(self)
+            self._armed = None
 
     def _close_step(self) -> None:
-        self.parts = None
+        self.parts = self.collectives = None
         step, self._step = self._step, None
-        if step is None or step.end is None:
-            return  # none, or one that an exception ended
+        if step is None or step.end is None or step.index <= self._passed:
+            return  # none, or one that an exception ended, or one that was passed through
         if self._counts:
             self._skipped(step)
         self._writer.put(step)
-        if self._host_ns() - self._drained_ns > _DRAIN_AFTER_NS:
+        now = self._host_ns()
+        if now - self._drained_ns > _DRAIN_AFTER_NS:
             self._writer.drain()
             self._drained_ns = self._host_ns()
 
@@ -258,7 +328,7 @@ class Call:
         if id(denoiser) not in self._watching:
             self._watching[id(denoiser)] = denoiser
             self._counts.update({watched: [0, 0] for watched in denoiser.watched})
-            denoiser.counting.put()
+            denoiser.counting.put(self)
 
     def count(self, watched: Watched, place: int) -> None:
         """A cached module was asked (0), or computed (1)."""
@@ -274,6 +344,8 @@ class Call:
                 self._asked += weight * asked
                 self._ran += weight * ran
                 if asked > ran:
+                    if step.skipped is None:
+                        step.skipped = {}
                     step.skipped[kind] = step.skipped.get(kind, 0) + weight * (asked - ran)
 
     # The end
@@ -284,9 +356,9 @@ class Call:
             failed = error is not None and not isinstance(error, Stopped)
             self._leave(type(error).__name__ if failed else None)
         finally:
-            self.parts = None
+            self.parts = self.collectives = None
             self._disarm()
             for denoiser in self._watching.values():
-                denoiser.counting.take_away()
+                denoiser.counting.take_away(self)
             self._watching.clear()
             self._writer.finish()

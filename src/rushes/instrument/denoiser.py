@@ -17,9 +17,10 @@ from rushes.instrument.active import ACTIVE
 from rushes.instrument.kinds import OTHER, Family, family_of
 from rushes.instrument.wrapping import Patch, PatchSet
 
-__all__ = ["BLOCK", "Denoiser", "Watched", "is_compiled", "plan", "timed"]
+__all__ = ["BLOCK", "CONTINUED", "Denoiser", "Watched", "is_compiled", "plan", "timed", "timed_around"]
 
 BLOCK: Final = "block"  # the part of a compiled block, which can't be divided
+CONTINUED: Final = "+"  # before the kind of a further piece of a module that was measured in several
 _lock: Final = threading.Lock()
 
 
@@ -90,14 +91,18 @@ def _plan(network: Any, families: tuple[Family, ...], state: tuple[object, ...])
                 patches.append(Patch(module, attr, timed(BLOCK)))
                 expected[BLOCK] += 1
     elif granularity == "module" and family is not None:
+        whole: set[str] = set()
         for path, module in network.named_modules():
-            if any(outer in kinds for outer in _prefixes(path)):
-                continue  # inside a module that is measured whole
-            kind = family.kind_of(path)
-            if kind is not None:
-                kinds[path] = kind
-                expected[kind] += 1
-                patches.append(Patch(module, "forward", timed(kind), below_hooks=True))
+            if any(outer in whole for outer in _prefixes(path)):
+                continue
+            rule = family.rule_of(path)
+            if rule is not None:
+                kinds[path] = rule.kind
+                expected[rule.kind] += 1
+                wrap = (timed_around if rule.around else timed)(rule.kind)
+                patches.append(Patch(module, "forward", wrap, below_hooks=True))
+                if not rule.around:
+                    whole.add(path)
     watched, counting = ([], []) if granularity == "model" else _watched(network, kinds)
     return Denoiser(granularity, bool(kinds), expected, PatchSet(patches), watched, PatchSet(counting), state)
 
@@ -122,6 +127,33 @@ def timed(kind: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
                 return original(*args, **kwargs)
             finally:
                 parts.append((kind, start, mark()))
+
+        return part
+
+    return make
+
+
+def timed_around(kind: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """As `timed`, for what a module does between those inside it that are timed themselves."""
+    get = ACTIVE.get
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        def part(*args: Any, **kwargs: Any) -> Any:
+            call = get()
+            if call is None or call.parts is None:
+                return original(*args, **kwargs)
+            mark, parts = call.mark, call.parts
+            first = len(parts)
+            start = mark()
+            try:
+                return original(*args, **kwargs)
+            finally:
+                end = mark()
+                inside = parts[first:]
+                parts[first:] = [(kind, start, inside[0][1] if inside else end)]
+                for found, after in zip(inside, [*inside[1:], None], strict=True):
+                    parts.append(found)
+                    parts.append((CONTINUED + kind, found[2], end if after is None else after[1]))
 
         return part
 

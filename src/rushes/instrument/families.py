@@ -97,4 +97,15 @@ FAMILIES: Final[tuple[Family, ...]] = (
         ),
         model="OPENSORA",
     ),
+    # 2.x: text and picture in one attention, whose parts the blocks call one by one; what a block does besides its
+    # feed-forward is counted as attention. The later blocks compute both in the same matrix products: all of one is.
+    Family(
+        classes=("MMDiTModel",),
+        rules=(
+            Rule("double_blocks.*", "joint_attn", around=True),
+            *_in("double_blocks", img_mlp="ffn", txt_mlp="ffn"),
+            Rule("single_blocks.*", "joint_attn"),
+        ),
+        model="OPENSORA",
+    ),
 )  # fmt: skip

@@ -28,12 +28,16 @@ class Rule:
     `*` stands for one part of a path or some of its characters, `**` for any number of parts:
     `transformer_blocks.*.attn1`, `**.motion_modules.*.transformer_blocks.*.attn1`.
 
+    With `around`, the modules inside that other rules match are measured too, and this one's time is what is left:
+    for blocks that call their attention's parts one by one, so that no module is the attention.
+
     Raises:
         ValueError: there is no such kind.
     """
 
     path: str
     kind: Kind
+    around: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -50,7 +54,7 @@ class Family:
 
     Attributes:
         classes: class names of the denoiser (`type(pipe.transformer).__name__`).
-        rules: the first that matches a path decides; a module that matches is measured whole.
+        rules: the first that matches a path decides; a module that matches is measured whole, unless it says `around`.
         model: value of the label `model`, unless `instrument(model=...)` gives one; default the pipeline's name.
     """
 
@@ -58,12 +62,14 @@ class Family:
     rules: tuple[Rule, ...]
     model: str | None = None
 
+    def rule_of(self, path: str) -> Rule | None:
+        """The first rule that matches a module's path, or None."""
+        return next((rule for rule in self.rules if rule.matches(path)), None)
+
     def kind_of(self, path: str) -> Kind | None:
         """The kind of the module at a path, or None where no rule matches."""
-        for rule in self.rules:
-            if rule.matches(path):
-                return rule.kind
-        return None
+        rule = self.rule_of(path)
+        return None if rule is None else rule.kind
 
 
 def family_of(class_name: str, families: Iterable[Family]) -> Family | None:

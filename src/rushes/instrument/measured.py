@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
 from rushes.instrument.clock import Mark, Memory
@@ -16,7 +17,8 @@ __all__ = ["Close", "Leaf", "Open", "Stage", "Step"]
 class Stage:
     """A span with children. `last` is the end of what has been seen of it so far.
 
-    `busy` are the intervals of its own calls (a VAE that decodes in two goes has two).
+    `busy` are the intervals of its own calls (a VAE that decodes in two goes has two). `context` is the one in which
+    its span is current, made once for all its children.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Stage:
     memory: Memory | None = None
     error: str | None = None
     span: Span | None = None
+    context: Context | None = None
     adopted: bool = False
 
 
@@ -43,19 +46,50 @@ class Leaf:
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(slots=True, eq=False)
 class Step:
-    """One denoising step. `parts` is None where sub-modules were not measured; `passes` alternates start, end."""
+    """One denoising step, made once a step and so kept light.
 
-    index: int
-    start: Mark
-    parent: Stage
-    end: Mark = None
-    granularity: str = "module"
-    passes: list[Mark] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    parts: list[tuple[str, Mark, Mark]] | None = None
-    skipped: dict[str, int] = field(default_factory=dict)
+    Attributes:
+        first: whether it is the first that this loop computed.
+        passes: marks, start and end in turn.
+        names: what the pipeline calls the passes; None where it says nothing.
+        parts: kind, start and end of each sub-module that ran; None where they were not measured.
+        notes: name, start and end (host nanoseconds) and attributes of what the caller did within the step.
+        skipped: modules by kind that a cache answered for; None where no cache is.
+        collectives: start, end and whether it is a wait, of each; None where no process group is.
+        settled: how many of the collectives came before the step's end.
+    """
+
+    __slots__ = (
+        "collectives",
+        "end",
+        "first",
+        "granularity",
+        "index",
+        "names",
+        "notes",
+        "parent",
+        "parts",
+        "passes",
+        "settled",
+        "skipped",
+        "start",
+    )
+
+    def __init__(self, index: int, start: Mark, parent: Stage, granularity: str = "module") -> None:
+        self.index = index
+        self.start = start
+        self.parent = parent
+        self.granularity = granularity
+        self.end: Mark = None
+        self.first = False
+        self.passes: list[Mark] = []
+        self.names: list[str] | None = None
+        self.notes: list[tuple[str, int, int, dict[str, Any]]] | None = None
+        self.parts: list[tuple[str, Mark, Mark]] | None = None
+        self.skipped: dict[str, int] | None = None
+        self.collectives: list[tuple[Mark, Mark, bool]] | None = None
+        self.settled = 0
 
 
 @dataclass(slots=True, frozen=True)

@@ -13,7 +13,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from opentelemetry import trace as otel
@@ -27,8 +27,9 @@ from rushes.instrument.denoiser import Denoiser, plan
 from rushes.instrument.families import FAMILIES
 from rushes.instrument.job import current_job
 from rushes.instrument.kinds import Family, family_of
+from rushes.instrument.parallel import attach_collectives, is_shared, parallelism
 from rushes.instrument.totals import TOTALS
-from rushes.instrument.wrapping import Attachment, attach
+from rushes.instrument.wrapping import Attachment, attach, release
 from rushes.instrument.writer import Writer, drain_waiting
 from rushes.sdk import logs, tracing
 
@@ -88,14 +89,13 @@ class Session:
                 self._release(name)
             for name, obj in wanted.items():
                 if name not in self._boundaries:
-                    self._boundaries[name] = (
-                        id(obj),
-                        [attach(obj, attr, make) for attr, make in boundaries.wrappers(name, obj, self)],
-                    )
+                    held: list[Attachment] = []
+                    self._boundaries[name] = (id(obj), held)
+                    for attr, make in boundaries.wrappers(name, obj, self):
+                        attach(obj, attr, make, held)
 
     def _release(self, name: str) -> None:
-        for attachment in self._boundaries.pop(name)[1]:
-            attachment.release()
+        release(self._boundaries.pop(name)[1])
 
     def detach(self) -> None:
         """Takes all away that stays wrapped."""
@@ -136,8 +136,9 @@ class Session:
             try:
                 if whole:
                     self._calls += 1
-                    attached += [attach(scheduler, "step", _stepping)] if steps else []
-                    self._attach_denoisers(pipe, attached)
+                    if steps:
+                        attach(scheduler, "step", _stepping, attached)
+                    self._attach_denoisers(pipe, call, attached)
                 yield call
             except BaseException as error:
                 call.finish(error)
@@ -146,29 +147,36 @@ class Session:
                 call.finish()
             finally:
                 ACTIVE.reset(token)
-                for attachment in attached:
-                    attachment.release()
+                release(attached)
                 self._settle(parent, call, writer, whole=whole)
 
-    def _attach_denoisers(self, pipe: Any, attached: list[Attachment]) -> None:
+    def _attach_denoisers(self, pipe: Any, call: Call, attached: list[Attachment]) -> None:
         known = []
+        compiled = False
         for name in DENOISERS:
             network = getattr(pipe, name, None)
             if network is None or not hasattr(network, "forward"):
                 continue
             denoiser = plan(network, self._families)
-            known.append(name)
+            known.append(network)
+            compiled = compiled or denoiser.granularity != "module"
             in_place = getattr(network, "_compiled_call_impl", None) is not None
-            attached.append(
-                attach(network, "_compiled_call_impl" if in_place else "forward", _passing(denoiser))
-            )
+            called = "_compiled_call_impl" if in_place else "forward"
+            attach(network, called, _passing(denoiser), attached)
             inner = getattr(network, "_orig_mod", network)
             if callable(getattr(inner, "cache_context", None)):
-                attached.append(attach(inner, "cache_context", _naming))
+                attach(inner, "cache_context", _naming, attached)
             if not denoiser.recognised and denoiser.granularity == "module":
                 self._say(pipe, f"{name}: {type(network).__name__}")
         if not known:
             self._say(pipe, f"no denoiser among {', '.join(DENOISERS)}")
+        if is_shared():
+            found = next((p for p in map(parallelism, known) if p is not None), None)
+            call.shares(
+                {f"rushes.parallel.{key}": value for key, value in asdict(found).items()} if found else {}
+            )
+            if not compiled:  # torch.compile knows the collectives as they are, and would break at a wrapper
+                attach_collectives(attached)
 
     def _say(self, pipe: Any, module: str) -> None:
         if module not in self._said:

@@ -45,17 +45,23 @@ class Totals:
     def stage(self, model: str, name: str, ns: int) -> None:
         """A span of this name has taken so many nanoseconds."""
         with self._lock:
-            self._models.setdefault(model, _Model()).stages.setdefault(name, _Sum()).add(ns)
+            self._of(model).stages.setdefault(name, _Sum()).add(ns)
 
     def step(self, model: str, total_ns: int, kinds: Mapping[str, int], *, first: bool) -> None:
         """A denoising step; `kinds` are its parts, where they were measured."""
         with self._lock:
-            sums = self._models.setdefault(model, _Model())
+            sums = self._of(model)
             (sums.first_steps if first else sums.steps).add(total_ns)
             if kinds:
                 sums.sampled.add(total_ns)
                 for kind, ns in kinds.items():
                     sums.kinds[kind] = sums.kinds.get(kind, 0) + ns
+
+    def _of(self, model: str) -> _Model:
+        sums = self._models.get(model)
+        if sums is None:
+            sums = self._models[model] = _Model()
+        return sums
 
     def clear(self) -> None:
         """Forgets all."""

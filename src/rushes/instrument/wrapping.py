@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from types import MethodType
 from typing import Any, Final
 
-__all__ = ["Attachment", "Patch", "PatchSet", "attach", "inner_slot"]
+__all__ = ["Attachment", "Patch", "PatchSet", "attach", "inner_slot", "release"]
 
 Make = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -54,8 +54,8 @@ class Patch:
         bound = attr not in vars(holder)  # the class's own, nobody's replacement
         current = getattr(type(holder), attr) if bound else vars(holder)[attr]
         if self._wrapper is None or current is not self._original:
-            self._original, self._bound = current, bound
-            self._wrapper = functools.wraps(current)(self._make(current))
+            wrapper = functools.wraps(current)(self._make(current))
+            self._original, self._bound, self._wrapper = current, bound, wrapper  # at once, or not at all
         vars(holder)[attr] = MethodType(self._wrapper, obj) if bound else self._wrapper
 
     def take_away(self) -> None:
@@ -78,32 +78,36 @@ class Patch:
 
 
 class PatchSet:
-    """Patches that go in and out together, shared by the calls that are under way: the last to leave removes them."""
+    """Patches that go in and out together, shared by the calls that are under way: the last to leave removes them.
+
+    Users are told apart by identity and let go as often as they like, so that one whose thread was cancelled in the
+    midst of `put` needs not know how far it got.
+    """
 
     __slots__ = ("_users", "patches")
 
     def __init__(self, patches: list[Patch]) -> None:
         self.patches = patches
-        self._users = 0
+        self._users: set[int] = set()
 
     @property
     def in_use(self) -> bool:
         """Whether the patches are in place."""
-        return self._users > 0
+        return bool(self._users)
 
-    def put(self) -> None:
-        """One user more."""
+    def put(self, user: object) -> None:
+        """In place, until this user and all others have let go."""
         with _lock:
-            self._users += 1
-            if self._users == 1:
+            self._users.add(id(user))
+            if len(self._users) == 1:
                 for patch in self.patches:
                     patch.put()
 
-    def take_away(self) -> None:
-        """One user less."""
+    def take_away(self, user: object) -> None:
+        """This user lets go."""
         with _lock:
-            self._users -= 1
-            if self._users == 0:
+            self._users.discard(id(user))
+            if not self._users:
                 for patch in reversed(self.patches):
                     patch.take_away()
 
@@ -128,38 +132,47 @@ def _slots(obj: Any, attr: str) -> Iterator[tuple[Any, str]]:
 
 
 class Attachment:
-    """A patch that several users share: pipelines may share a VAE, and it is timed once."""
+    """A patch that several holders share: pipelines may share a VAE, and it is timed once."""
 
-    __slots__ = ("_count", "_key", "_patch", "_watch")
+    __slots__ = ("_holders", "_key", "_patch", "_watch")
 
     def __init__(self, key: tuple[int, str], patch: Patch, watch: weakref.ref[Any]) -> None:
         self._key = key
         self._patch = patch
-        self._count = 0
+        self._holders: set[int] = set()
         self._watch = watch  # forgets the key when the object dies, since its id may be used again
 
-    def _enter(self) -> None:
-        self._count += 1
-        if self._count == 1:
+    def hold(self, holder: list[Attachment]) -> None:
+        """In place, until all have let go."""
+        holder.append(self)  # first: whoever is cancelled in the next line lets go of it all the same
+        _attached[self._key] = self
+        self._holders.add(id(holder))
+        if len(self._holders) == 1:
             self._patch.put()
 
-    def release(self) -> None:
-        """One user less; the last takes the wrapper away."""
+    def release(self, holder: list[Attachment]) -> None:
+        """This holder lets go; the last takes the wrapper away."""
         with _lock:
-            self._count -= 1
-            if self._count == 0:
+            self._holders.discard(id(holder))
+            if not self._holders:
                 self._patch.take_away()
                 if _attached.get(self._key) is self:
                     del _attached[self._key]
 
 
-def attach(obj: Any, attr: str, make: Make) -> Attachment:
-    """Wraps `obj.attr` until the returned attachment is released as often as it was attached."""
+def attach(obj: Any, attr: str, make: Make, holder: list[Attachment]) -> None:
+    """Wraps `obj.attr` until all holders have let go; the attachment is added to this one."""
     key = (id(obj), attr)
     with _lock:
         found = _attached.get(key)
         if found is None:
             watch = weakref.ref(obj, lambda _: _attached.pop(key, None))
-            found = _attached[key] = Attachment(key, Patch(obj, attr, make), watch)
-        found._enter()  # noqa: SLF001 - the same module's machinery
-    return found
+            found = Attachment(key, Patch(obj, attr, make), watch)
+        found.hold(holder)
+
+
+def release(holder: list[Attachment]) -> None:
+    """Lets go of all that a holder holds."""
+    for attachment in holder:
+        attachment.release(holder)
+    holder.clear()

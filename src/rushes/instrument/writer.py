@@ -7,15 +7,15 @@ and is written at the next opportunity: another call, a report, the end of the p
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace as otel
+from opentelemetry.context import Context
 
-from rushes.instrument.denoiser import BLOCK
-from rushes.instrument.kinds import KINDS, OTHER
 from rushes.instrument.measured import Close, Leaf, Open, Stage, Step
+from rushes.instrument.steps import StepWriter
 from rushes.instrument.totals import Totals
 from rushes.instrument.vae_parts import DECODER
 from rushes.sdk import instruments, tracing
@@ -27,13 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["Writer", "drain_waiting"]
 
 _waiting: Final[deque[Writer]] = deque(maxlen=1024)
-# Kinds are data here, so a type checker can't see that they are the label's values; the instrument checks them.
-_step_ms: Final[Any] = instruments.dit_inference_step_duration_ms.record
 _SECONDS: Final[Mapping[str, Any]] = {
     "vae_decode": instruments.vae_decode_duration_seconds,
     "audio_generation": instruments.audio_generation_duration_seconds,
 }
-_KIND_ORDER: Final = (*KINDS, OTHER)
 
 
 class Writer:
@@ -50,14 +47,12 @@ class Writer:
         self._model = model
         self._totals = totals
         self._common = dict(common)
+        self._steps = StepWriter(clock, model, totals)
         self._queue: deque[Open | Close | Leaf | Step] = deque()
+        self.put = self._queue.append  # in the order of the work
         self._marks: set[Any] = set()
         self._finished = False
         self._lock = threading.Lock()
-
-    def put(self, item: Open | Close | Leaf | Step) -> None:
-        """In the order of the work."""
-        self._queue.append(item)
 
     def untouched(self, stage: Stage) -> bool:
         """Whether the stage's beginning is not written yet."""
@@ -79,8 +74,7 @@ class Writer:
         """Writes what is known. Never waits for the device."""
         with self._lock:
             try:
-                while self._queue and self._clock.ready(_gate(self._queue[0])):
-                    self._write(self._queue.popleft())
+                self._write_ready()
             except Exception:
                 self.failed = True
                 self._queue.clear()
@@ -90,7 +84,25 @@ class Writer:
                 self._clock.release(list(self._marks))
                 self._marks.clear()
 
-    def _write(self, item: Open | Close | Leaf | Step) -> None:
+    def _write_ready(self) -> None:
+        queue, ready = self._queue, self._clock.ready
+        gpu = self._clock.name == "gpu"
+        while queue:
+            item = queue[0]
+            if isinstance(item, Step):  # nearly all are, so they go first and straight
+                if not ready(item.end):
+                    return
+                queue.popleft()
+                if gpu:
+                    self._marks.update((item.start, item.end, *item.passes))
+                self._steps.write(item, item.parent.context or self._context_of(item.parent))
+            else:
+                if not ready(_gate(item)):
+                    return
+                queue.popleft()
+                self._write(item)
+
+    def _write(self, item: Open | Close | Leaf) -> None:
         match item:
             case Open(stage):
                 self._open(stage)
@@ -101,8 +113,6 @@ class Writer:
                 if self._parent_name != item.name:  # else the caller's own span is about this very work
                     self._record(item.name, item.start, item.end, item.attributes, item.parent)
                 self._totals.stage(self._model, item.name, self._clock.between(item.start, item.end))
-            case Step():
-                self._step(item)
 
     def _keep(self, *marks: Any) -> None:
         if self._clock.name == "gpu":
@@ -111,13 +121,17 @@ class Writer:
     def _span_of(self, stage: Stage | None) -> otel.Span:
         return self._parent if stage is None or stage.span is None else stage.span
 
+    def _context_of(self, stage: Stage) -> Context:
+        if stage.context is None:
+            stage.context = otel.set_span_in_context(self._span_of(stage))
+        return stage.context
+
     def _record(self, name: str, start: Any, end: Any, attributes: dict[str, Any], parent: Stage) -> None:
         begun = self._clock.at(start)
         if name.startswith("text_encoder."):
             attributes = {"model": self._model, **attributes}
-        tracing.record(
-            name, begun, begun + self._clock.between(start, end), attributes, parent=self._span_of(parent)
-        )
+        ended = begun + self._clock.between(start, end)
+        tracing.record(name, begun, ended, attributes, context=self._context_of(parent))
 
     # Stages
 
@@ -139,8 +153,10 @@ class Writer:
 
     def _close(self, stage: Stage) -> None:
         self._keep(stage.start, stage.last)
+        if stage.span is None:  # its thread was cancelled between the two
+            self._open(stage)
         clock, span = self._clock, stage.span
-        assert span is not None, "opened before"  # noqa: S101 - the queue's order
+        assert span is not None, "opened just now"  # noqa: S101 - for the type checker
         nanoseconds = clock.between(stage.start, stage.last)
         attributes = dict(stage.attributes)
         if stage.name == "dit_inference":
@@ -194,72 +210,8 @@ class Writer:
             with tracing.under(span):
                 _SECONDS[stage.name].record(busy / 1e9, model=self._model)
 
-    # Steps
 
-    def _step(self, step: Step) -> None:
-        self._keep(step.start, step.end, *step.passes)
-        clock = self._clock
-        begun, total = clock.at(step.start), clock.between(step.start, step.end)
-        sums, executed = Counter[str](), Counter[str]()
-        for kind, start, end in step.parts or ():
-            sums[kind] += clock.between(start, end)
-            executed[kind] += 1
-        if step.parts:
-            clock.release([mark for part in step.parts for mark in part[1:]])
-        total = max(total, sum(sums.values()))  # rounding of a GPU's half microseconds
-        attributes = self._step_attributes(step, total)
-        apart: dict[str, int] = {}
-        if BLOCK in sums:
-            attributes |= {"rushes.ns.block": sums[BLOCK], "rushes.executed.block": executed[BLOCK]}
-        elif step.parts is not None:
-            sums[OTHER] = total - sum(sums.values())
-            apart = {kind: sums[kind] for kind in _KIND_ORDER if kind in sums}
-            attributes |= {f"rushes.ns.{kind}": ns for kind, ns in apart.items()}
-            attributes |= {f"rushes.executed.{kind}": executed[kind] for kind in apart if kind != OTHER}
-        span = tracing.record(
-            f"step_{step.index}", begun, begun + total, attributes, parent=self._span_of(step.parent)
-        )
-        self._children(span, begun, apart, executed)
-        with tracing.under(span):
-            _step_ms(total / 1e6, model=self._model, step_type="total")
-            for kind, ns in apart.items():
-                _step_ms(ns / 1e6, model=self._model, step_type=kind)
-        self._totals.step(self._model, total, apart, first=step.index == 1)
-
-    def _step_attributes(self, step: Step, total: int) -> dict[str, Any]:
-        attributes: dict[str, Any] = {
-            "step": step.index,
-            "step_duration_ms": total / 1e6,
-            "rushes.ns.total": total,
-            "rushes.passes": len(step.passes) // 2,
-            "rushes.clock": self._clock.name,
-        }
-        if step.index == 1:
-            attributes["rushes.first_step"] = True
-        if step.names:
-            attributes["rushes.pass_names"] = step.names
-        if len(step.passes) > 2:  # noqa: PLR2004 - one pass is the step itself
-            ends = zip(step.passes[::2], step.passes[1::2], strict=False)
-            attributes["rushes.pass_ms"] = [self._clock.between(start, end) / 1e6 for start, end in ends]
-        if step.granularity != "module":
-            attributes["rushes.granularity"] = step.granularity
-        for kind, count in step.skipped.items():
-            attributes[f"rushes.skipped.{kind}"] = count
-        return attributes
-
-    def _children(
-        self, step: otel.Span, begun: int, apart: Mapping[str, int], executed: Mapping[str, int]
-    ) -> None:
-        """A span a kind, laid end to end: each is a sum over the step, whose parts interleave."""
-        for kind, ns in apart.items():
-            attributes: dict[str, bool | int] = {"rushes.aggregated": True}
-            if kind != OTHER:
-                attributes |= {"rushes.executed": executed[kind]}
-            tracing.record(kind, begun, begun + ns, attributes, parent=step)
-            begun += ns
-
-
-def _gate(item: Open | Close | Leaf | Step) -> Any:
+def _gate(item: Open | Close | Leaf) -> Any:
     match item:
         case Open(stage):
             return stage.start

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -21,10 +21,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import Status
 
 from rushes.sdk import logs
-from rushes.sdk.redaction import redacted_mapping, redacted_text
+from rushes.sdk.redaction import redact, redacted_mapping, redacted_text
 
 __all__ = ["Account", "AccountedLogs", "AccountedMetricExporter", "AccountedSpans"]
 
+_NUMBERS: Final = frozenset((bool, int, float))
 _LOG: Final = logs.get_logger("telemetry")
 
 
@@ -78,17 +79,26 @@ class Account:
             return [(self._queued, {"signal": self.signal})]
 
 
+def _redacted_values(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """As redacted_mapping; numbers, most of what spans carry, are passed over, and sequences stay tuples."""
+    return {
+        key: value
+        if type(value) in _NUMBERS
+        else tuple(redact(value))
+        if isinstance(value, tuple)
+        else redact(value)
+        for key, value in (attributes or {}).items()
+    }
+
+
 def _redacted(span: ReadableSpan) -> ReadableSpan:
     """The span with its texts redacted; the same object when nothing had to be."""
-    attributes = redacted_mapping(span.attributes or {})
-    events = [Event(e.name, redacted_mapping(e.attributes or {}), e.timestamp) for e in span.events]
+    attributes = _redacted_values(span.attributes)
+    events = [Event(e.name, _redacted_values(e.attributes), e.timestamp) for e in span.events]
     description = redacted_text(span.status.description) if span.status.description else None
     if (
-        attributes == dict(span.attributes or {})
-        and all(
-            dict(a.attributes or {}) == dict(b.attributes or {})
-            for a, b in zip(events, span.events, strict=True)
-        )
+        attributes == span.attributes
+        and all(a.attributes == b.attributes for a, b in zip(events, span.events, strict=True))
         and description == span.status.description
     ):
         return span

@@ -7,18 +7,31 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, Protocol
 
 from opentelemetry import metrics as otel
+from opentelemetry.context import Context
 
 from rushes.catalog import Kind, Metric
 from rushes.sdk.policy import reject
 
-__all__ = ["Counter", "Gauge", "Histogram", "Instrument", "Observe", "make"]
+__all__ = ["Bound", "Counter", "Gauge", "Histogram", "Instrument", "Observe", "make"]
 
 Observe = Callable[[], Iterable[tuple[float, Mapping[str, str]]]]
 
 _METER: Final = otel.get_meter("rushes")
+
+
+class Bound(Protocol):
+    """Records a value in the metric's unit, with labels that are settled."""
+
+    def __call__(self, amount: float, /, *, context: Context | None = None) -> None:
+        """Records it."""
+
+
+def _nothing(amount: float, /, *, context: Context | None = None) -> None:
+    del amount, context
 
 
 class Instrument:
@@ -107,10 +120,26 @@ class Histogram(Instrument):
         checked = self._checked(labels)
         if checked is not None:
             if self._instrument is None:
-                self._instrument = _METER.create_histogram(
-                    explicit_bucket_boundaries_advisory=list(self.metric.buckets), **self._declaration()
-                )
+                self._instrument = self._make()
             self._instrument.record(value, checked)
+
+    def _make(self) -> otel.Histogram:
+        return _METER.create_histogram(
+            explicit_bucket_boundaries_advisory=list(self.metric.buckets), **self._declaration()
+        )
+
+    def bound(self, **labels: str) -> Bound:
+        """Records with these labels, which are checked once: for whoever records many values in a row.
+
+        It takes the value, and `context=`, the OpenTelemetry context whose span the value's exemplar names; without
+        one that is the current span.
+        """
+        checked = self._checked(labels)
+        if checked is None:
+            return _nothing
+        if self._instrument is None:
+            self._instrument = self._make()
+        return partial(self._instrument.record, attributes=checked)
 
 
 def make(metric: Metric) -> Instrument:

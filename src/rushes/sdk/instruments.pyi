@@ -248,12 +248,135 @@ class _RushesTelemetryRejectedTotal(Instrument):
     def zero(self, **known: Iterable[str]) -> None: ...
 
 class _RushesIngestAcceptedTotal(Instrument):
-    def add(self, amount: float = 1, *, signal: Literal["spans", "logs", "samples", "metrics"]) -> None: ...
+    def add(
+        self, amount: float = 1, *, signal: Literal["spans", "logs", "samples", "histograms", "exemplars"]
+    ) -> None: ...
     def observe(self, callback: Observe) -> None: ...
     def zero(self, **known: Iterable[str]) -> None: ...
 
 class _RushesIngestRefusedTotal(Instrument):
     def add(self, amount: float = 1, *, reason: str) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+    def zero(self, **known: Iterable[str]) -> None: ...
+
+class _RushesIngestBytesTotal(Instrument):
+    def add(
+        self, amount: float = 1, *, source: Literal["traces", "logs", "metrics", "remote_write", "scrape"]
+    ) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+    def zero(self, **known: Iterable[str]) -> None: ...
+
+class _RushesIngestCutTotal(Instrument):
+    def add(self, amount: float = 1) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+    def zero(self, **known: Iterable[str]) -> None: ...
+
+class _RushesIngestSeries(Instrument):
+    def set(self, value: float) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+
+class _RushesIngestHeldBytes(Instrument):
+    def set(self, value: float) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+
+class _RushesStoreRows(Instrument):
+    def set(
+        self,
+        value: float,
+        *,
+        table: Literal["samples", "histograms", "series", "metrics", "exemplars", "spans", "logs"],
+    ) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+
+class _RushesStoreBytes(Instrument):
+    def set(
+        self,
+        value: float,
+        *,
+        table: Literal["samples", "histograms", "series", "metrics", "exemplars", "spans", "logs"],
+    ) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+
+class _RushesStoreParts(Instrument):
+    def set(
+        self,
+        value: float,
+        *,
+        table: Literal["samples", "histograms", "series", "metrics", "exemplars", "spans", "logs"],
+    ) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+
+class _RushesStoreDroppedRowsTotal(Instrument):
+    def add(
+        self,
+        amount: float = 1,
+        *,
+        table: Literal["samples", "histograms", "series", "metrics", "exemplars", "spans", "logs"],
+    ) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+    def zero(self, **known: Iterable[str]) -> None: ...
+
+class _RushesStoreDroppedBytesTotal(Instrument):
+    def add(
+        self,
+        amount: float = 1,
+        *,
+        table: Literal["samples", "histograms", "series", "metrics", "exemplars", "spans", "logs"],
+    ) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+    def zero(self, **known: Iterable[str]) -> None: ...
+
+class _RushesStoreMemoryBytes(Instrument):
+    def set(self, value: float) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+
+class _RushesStoreDiskFreeBytes(Instrument):
+    def set(self, value: float) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+
+class _RushesServerMemoryBytes(Instrument):
+    def set(self, value: float) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+
+class _RushesQueryDurationSeconds(Instrument):
+    def record(
+        self,
+        value: float,
+        *,
+        api: Literal[
+            "query",
+            "query_range",
+            "query_exemplars",
+            "format_query",
+            "series",
+            "labels",
+            "label_values",
+            "metadata",
+            "rules",
+            "alerts",
+            "status",
+            "traces",
+            "trace",
+            "logs",
+            "log_tail",
+            "videos",
+            "jaeger",
+        ],
+        outcome: Literal[
+            "ok", "bad_data", "execution", "timeout", "canceled", "not_found", "unavailable", "internal"
+        ],
+    ) -> None: ...
+
+class _RushesRecoveryDurationSeconds(Instrument):
+    def record(self, value: float, *, tier: Tier, model: str) -> None: ...
+
+class _RushesRecoveredStepsTotal(Instrument):
+    def add(self, amount: float = 1, *, tier: Tier, model: str) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+    def zero(self, **known: Iterable[str]) -> None: ...
+
+class _RushesLostStepsTotal(Instrument):
+    def add(self, amount: float = 1, *, tier: Tier, model: str) -> None: ...
     def observe(self, callback: Observe) -> None: ...
     def zero(self, **known: Iterable[str]) -> None: ...
 
@@ -309,6 +432,22 @@ rushes_telemetry_queued: _RushesTelemetryQueued
 rushes_telemetry_rejected_total: _RushesTelemetryRejectedTotal
 rushes_ingest_accepted_total: _RushesIngestAcceptedTotal
 rushes_ingest_refused_total: _RushesIngestRefusedTotal
+rushes_ingest_bytes_total: _RushesIngestBytesTotal
+rushes_ingest_cut_total: _RushesIngestCutTotal
+rushes_ingest_series: _RushesIngestSeries
+rushes_ingest_held_bytes: _RushesIngestHeldBytes
+rushes_store_rows: _RushesStoreRows
+rushes_store_bytes: _RushesStoreBytes
+rushes_store_parts: _RushesStoreParts
+rushes_store_dropped_rows_total: _RushesStoreDroppedRowsTotal
+rushes_store_dropped_bytes_total: _RushesStoreDroppedBytesTotal
+rushes_store_memory_bytes: _RushesStoreMemoryBytes
+rushes_store_disk_free_bytes: _RushesStoreDiskFreeBytes
+rushes_server_memory_bytes: _RushesServerMemoryBytes
+rushes_query_duration_seconds: _RushesQueryDurationSeconds
+rushes_recovery_duration_seconds: _RushesRecoveryDurationSeconds
+rushes_recovered_steps_total: _RushesRecoveredStepsTotal
+rushes_lost_steps_total: _RushesLostStepsTotal
 rushes_cache_hit_ratio: _RushesCacheHitRatio
 
 def get(name: str) -> Instrument: ...

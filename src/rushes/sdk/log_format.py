@@ -96,9 +96,9 @@ class Sink:
         """Writes the line; a closed or full stream is no reason to fail the caller."""
         if self._stream is None or not self.shows(line.level):
             return
-        terminal = self._stream.isatty() if self._terminal is None else self._terminal
-        text = terminal_line(line) if terminal else json_line(line, self._service)
         try:
+            terminal = self._stream.isatty() if self._terminal is None else self._terminal
+            text = terminal_line(line) if terminal else json_line(line, self._service)
             with self._lock:
                 self._stream.write(text + "\n")
                 self._stream.flush()

@@ -32,6 +32,7 @@ from rushes.catalog import Level
 from rushes.sdk import instruments, logs, policy
 from rushes.sdk.accounting import Account, AccountedLogs, AccountedMetricExporter, AccountedSpans
 from rushes.sdk.exposition import render
+from rushes.sdk.finished import Tracers
 from rushes.sdk.ids import ChosenIds
 from rushes.sdk.log_format import Sink, set_sink
 
@@ -116,12 +117,14 @@ def _configure(
         logs.set_worker(instance)
     if log_level is not None:
         set_sink(Sink(sys.stderr, service=str(made.attributes["service.name"]), level=Level(log_level)))
-    # Its exporters complain at every try; a collector's coming and going is logged once, losses are counted.
-    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
     telemetry = Telemetry()
     _set_meters(telemetry, made, _exporter_options("metrics", endpoint), metrics_interval_s)
     _set_tracers(telemetry, made, _exporter_options("traces", endpoint), delay_ms)
     _set_loggers(telemetry, made, _exporter_options("logs", endpoint), delay_ms)
+    if telemetry.accounts:
+        # Its exporters complain at every try; a collector's coming and going is logged once, losses are counted.
+        # Exporters that the user has set are left to complain.
+        logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
     for account in telemetry.accounts:
         instruments.rushes_telemetry_dropped_total.observe(account.dropped)
         if account.limit:
@@ -190,7 +193,7 @@ def _set_tracers(
 ) -> None:
     if isinstance(otel_trace.get_tracer_provider(), TracerProvider):
         return
-    telemetry.tracers = TracerProvider(resource=resource, id_generator=ChosenIds(), shutdown_on_exit=False)
+    telemetry.tracers = Tracers(resource, ChosenIds())
     if options is not None:
         account = _account(telemetry, "spans", int(_number("OTEL_BSP_MAX_QUEUE_SIZE", _QUEUE)))
         delay = _number("OTEL_BSP_SCHEDULE_DELAY", delay_ms)

@@ -20,6 +20,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace as otel
 
 from rushes.catalog import ROOT, declared_span
+from rushes.sdk.finished import SCOPE, Tracers
 from rushes.sdk.ids import chosen
 from rushes.sdk.policy import reject
 
@@ -38,7 +39,7 @@ __all__ = [
 AttributeValue = str | bool | int | float | Sequence[str] | Sequence[int] | Sequence[float]
 Attributes = Mapping[str, AttributeValue]
 
-_TRACER: Final = otel.get_tracer("rushes")
+_TRACER: Final = otel.get_tracer(SCOPE)
 _SAMPLED: Final = otel.TraceFlags(otel.TraceFlags.SAMPLED)
 _TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 
@@ -132,10 +133,20 @@ def record(
     attributes: Attributes | None = None,
     *,
     parent: otel.Span | None = None,
+    context: otel_context.Context | None = None,
 ) -> otel.Span:
-    """A span whose times are known only afterwards (nanoseconds since the epoch); it is ended when returned."""
+    """A span whose times are known only afterwards (nanoseconds since the epoch); it is ended when returned.
+
+    Its parent is `parent`, or the current span of `context`, which saves making one for each of many children.
+    """
     _declared(name, attributes)
-    context = otel.set_span_in_context(parent) if parent is not None else None
+    if parent is not None:
+        context = otel.set_span_in_context(parent)
+    provider = otel.get_tracer_provider()
+    if isinstance(provider, Tracers):
+        over = provider.write(name, context, start_ns, end_ns, attributes)
+        if over is not None:
+            return over
     written = _TRACER.start_span(name, context=context, start_time=start_ns, attributes=attributes)
     written.end(end_ns)
     return written

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rushes.instrument.gpu import GpuReading, WorkerProcess, by_process, nobody
+from rushes.instrument.gpu import GpuReading, WorkerProcess, by_process, nobody, visible_devices
 
 GPUS = (
     GpuReading(0, "H100", "GPU-aaaa1111", pids=(10, 11)),
@@ -48,3 +48,34 @@ def test_visible_devices_are_read_as_cuda_reads_them(visible: str | None, indice
 
 def test_without_workers_a_gpu_is_nobodys() -> None:
     assert nobody(GPUS) == by_process(list)(GPUS) == [(), (), ()]
+
+
+@pytest.mark.parametrize(
+    ("device", "environment", "expected"),
+    [
+        ("cpu", {}, ""),
+        ("cpu", {"CUDA_VISIBLE_DEVICES": "0"}, ""),
+        ("mps", {}, ""),
+        ("cuda", {}, "0"),
+        ("cuda:1", {}, "1"),
+        ("cuda", {"CUDA_VISIBLE_DEVICES": "2, 0"}, "2"),
+        ("cuda:1", {"CUDA_VISIBLE_DEVICES": "2, 0"}, "0"),
+        ("cuda", {"CUDA_VISIBLE_DEVICES": "GPU-bbbb2222"}, "GPU-bbbb2222"),
+        ("cuda:3", {"CUDA_VISIBLE_DEVICES": "2,0"}, ""),
+        ("cuda", {"CUDA_VISIBLE_DEVICES": ""}, ""),
+        ("cuda", {"HIP_VISIBLE_DEVICES": "1", "CUDA_VISIBLE_DEVICES": "0"}, "1"),
+    ],
+)
+def test_a_process_claims_the_gpu_it_works_on(
+    device: str, environment: dict[str, str], expected: str
+) -> None:
+    assert visible_devices(device, environment) == expected
+
+
+def test_a_worker_in_a_container_is_joined_to_the_gpu_it_works_on() -> None:
+    # The driver names processes by the host's ids, of which the container's workers know none.
+    workers = [
+        WorkerProcess("generate-0", frozenset({7}), visible_devices("cuda", {"CUDA_VISIBLE_DEVICES": "1"})),
+        WorkerProcess("encode-0", frozenset({8}), visible_devices("cpu", {})),
+    ]
+    assert by_process(lambda: workers)(GPUS) == [(), ("generate-0",), ()]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from google import genai
+from google.auth import exceptions as auth
 from google.genai import types
 
 from instrument.veo.api import KEY, MODEL, VIDEO, Answer, Api, error, running, serve
@@ -23,6 +24,7 @@ from rushes.instrument.veo import (
     VeoRequest,
     VeoResult,
 )
+from rushes.instrument.veo.failure import of_error
 
 PROMPT = "canary prompt: a heron of quartz"
 REQUEST = VeoRequest(
@@ -384,3 +386,18 @@ def test_a_key_of_the_developer_api_is_told_where_videos_are_made() -> None:
         with pytest.raises(VeoError, match="Vertex AI only"):
             client.submit(REQUEST)
         assert api.asked == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (auth.DefaultCredentialsError, "provider_unauthorized"),
+        (auth.RefreshError, "provider_unauthorized"),
+        (auth.TransportError, "provider_unreachable"),
+    ],
+)
+def test_credentials_that_are_missing_or_stale(kind: Callable[[str], Exception], code: str) -> None:
+    failure = of_error(kind(KEY), now_s=0)
+    assert failure is not None
+    assert (failure.reason, failure.code) == ("provider", code)
+    assert KEY not in failure.message

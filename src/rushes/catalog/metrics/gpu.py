@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from rushes.catalog.labels import GPU, MODEL, THROTTLE_REASONS, WORKER, WORKER_STATES
-from rushes.catalog.model import Kind, Label, Metric, Status
+from rushes.catalog.model import Kind, Label, Metric
 
 __all__ = ["GPU_CLUSTER"]
 
@@ -81,13 +81,13 @@ GPU_CLUSTER: Final = (
     Metric(
         name="tensor_parallel_comm_duration_ms",
         kind=Kind.HISTOGRAM,
-        help="Inter-GPU communication",
+        help="Inter-GPU communication: how long a denoising step stood still for collectives",
         section=_SECTION,
         labels=(MODEL,),
         unit="ms",
         buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
         target=">50ms",
-        status=Status.PENDING,
+        requires="a network that several processes share",
     ),
     Metric(
         name="nvlink_bandwidth_gbps",

@@ -49,7 +49,7 @@ QUEUE: Final = (
         unit="ms",
         buckets=(50, 100, 250, 500, 1000, 2500, 5000, 10000),
         target=">5000ms",
-        status=Status.PENDING,
+        requires="a loop longer than RUSHES_CHECKPOINT_EVERY",
     ),
     Metric(
         name="checkpoint_recovery_count",
@@ -58,7 +58,7 @@ QUEUE: Final = (
         section=_SECTION,
         labels=(TIER, MODEL),
         target="Rate <1%",
-        status=Status.PENDING,
+        requires="a worker that was lost",
     ),
     Metric(
         name="job_cancellation_total",

@@ -8,7 +8,7 @@ from rushes.instrument.gpu.nvml import NvmlSource
 from rushes.instrument.gpu.recording import RecordedSource, RecordingEnded, record
 from rushes.instrument.gpu.samples import GpuSample
 from rushes.instrument.gpu.source import GpuReading, Source, SourceUnavailable, Sweep
-from rushes.instrument.gpu.workers import WorkerProcess, Workers, by_process, nobody
+from rushes.instrument.gpu.workers import WorkerProcess, Workers, by_process, nobody, visible_devices
 
 __all__ = [
     "AmdSource",
@@ -27,4 +27,5 @@ __all__ = [
     "nobody",
     "open_source",
     "record",
+    "visible_devices",
 ]

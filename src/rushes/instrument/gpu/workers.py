@@ -6,13 +6,13 @@ tells.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from rushes.instrument.gpu.source import GpuReading
 
-__all__ = ["WorkerProcess", "Workers", "by_process", "nobody"]
+__all__ = ["WorkerProcess", "Workers", "by_process", "nobody", "visible_devices"]
 
 Workers: TypeAlias = Callable[[Sequence[GpuReading]], Sequence[Sequence[str]]]
 """From a host's GPUs to the ids of the workers that each belongs to, in the same order."""
@@ -20,11 +20,31 @@ Workers: TypeAlias = Callable[[Sequence[GpuReading]], Sequence[Sequence[str]]]
 
 @dataclass(frozen=True, slots=True)
 class WorkerProcess:
-    """A worker on this host: its id, its processes, and its CUDA_VISIBLE_DEVICES (None where it is not set)."""
+    """A worker on this host: its id, its processes, and the GPUs it may use, written as in CUDA_VISIBLE_DEVICES.
+
+    `visible_devices` of None or "" claims no GPU: what the processes show still counts.
+    """
 
     worker_id: str
     pids: frozenset[int]
     visible_devices: str | None = None
+
+
+def visible_devices(device: str, environment: Mapping[str, str]) -> str:
+    """The GPU of a process that works on torch's `device`, as CUDA_VISIBLE_DEVICES would name it; "" on a CPU.
+
+    `cuda:1` is the second of those that the environment shows (HIP_VISIBLE_DEVICES on AMD's GPUs, which torch
+    calls cuda as well), or of all.
+    """
+    kind, _, number = device.partition(":")
+    if kind != "cuda":
+        return ""
+    index = int(number) if number.isdecimal() else 0
+    shown = environment.get("HIP_VISIBLE_DEVICES") or environment.get("CUDA_VISIBLE_DEVICES")
+    if shown is None:
+        return str(index)
+    names = [name.strip() for name in shown.split(",")]
+    return names[index] if index < len(names) else ""
 
 
 def nobody(gpus: Sequence[GpuReading]) -> list[tuple[str, ...]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
+from google.auth import exceptions as auth
 from google.genai import errors
 
 from rushes.catalog import Reason
@@ -71,7 +72,12 @@ def of_error(error: Exception, *, now_s: float) -> Failure | None:
         return _of_status(
             int(error.code or 0), body if isinstance(body, Mapping) else {}, _retry_header(error, now_s)
         )
-    if type(error).__module__.partition(".")[0] in _TRANSPORTS:
+    if isinstance(error, auth.GoogleAuthError) and not isinstance(error, auth.TransportError):
+        text = (
+            "there are no credentials for Google's API that it accepts; see Application Default Credentials"
+        )
+        return Failure("provider", "provider_unauthorized", text)
+    if type(error).__module__.partition(".")[0] in _TRANSPORTS or isinstance(error, auth.TransportError):
         text = f"Google's API could not be reached or broke off ({type(error).__name__}); try again"
         return Failure("provider", "provider_unreachable", text, transient=True)
     return None
