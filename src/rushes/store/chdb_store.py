@@ -1,18 +1,20 @@
 """The embedded store: ClickHouse's engine inside this process, one data folder, nothing to start.
 
 chdb's rules shape this module. A session handed between threads returns other threads' results, so each
-thread has its own. A forked child hangs, so a store used from another process raises instead. One process
-owns the folder: a second one can't even read it.
+thread has its own; one whose statement failed gives the next one what that had written so far, so it is
+closed. A forked child hangs, so a store used from another process raises instead. One process owns the
+folder: a second one can't even read it.
 """
 
 from __future__ import annotations
 
+import math
 import os
-import re
 import tempfile
 import threading
+import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -21,27 +23,20 @@ from urllib.parse import urlencode
 import pyarrow as pa
 from chdb import session as engine
 
-from rushes.store import schema
-from rushes.store.interface import Param, Row, StoreError, StoreQueryError, StoreUnavailable, Table
+from rushes.store import folder
+from rushes.store.dialect import bound, limited, quoted, translated
+from rushes.store.interface import Param, StoreError, StoreUnavailable, Table
+from rushes.store.resident import forget_startup_pages
+from rushes.store.schema import ARROW
+from rushes.store.sql_store import DAY_S, SqlStore
 
 __all__ = ["ChdbStore"]
 
-_DAY_S: Final = 86_400
-_MAX_RETENTION_S: Final = 30 * 366 * _DAY_S  # the engine's dates end in 2106: beyond them rows expire at once
 _Session: Any = engine.Session  # chdb has no types
-_SETTINGS = re.compile(r"\bSETTINGS\b[^()]*$")
-_CODE = re.compile(r"Code: (\d+)\. DB::Exception: ")
-# Codes of ClickHouse that say "this statement is wrong", whoever repeats it and whenever.
-_DEFECTS: Final = frozenset(
-    {6, 10, 15, 16, 20, 27, 33, 36, 38, 41, 42, 43, 44, 46, 47, 53, 60, 62, 70, 117, 130, 352, 386, 456}
-)
-_READER_DEFECTS: Final = frozenset({72, 427, 457})  # number, regular expression, query parameter
-_ESCAPES: Final = str.maketrans(
-    {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0", "\b": "\\b", "\f": "\\f"}
-)
+_BATCH_ROWS: Final = 1 << 16
 
 
-class ChdbStore:
+class ChdbStore(SqlStore):
     """A `Store` in the folder `path`.
 
     Args:
@@ -51,6 +46,7 @@ class ChdbStore:
         mark_cache: bytes for the index cache.
         max_query_s: seconds after which a statement is given up.
         threads: threads that one statement may use.
+        clock: seconds since the epoch, now.
 
     Raises:
         StoreUnavailable: the folder can't be opened, for instance because another process has it.
@@ -61,18 +57,17 @@ class ChdbStore:
         self,
         path: Path,
         *,
-        retention_s: int = 7 * _DAY_S,
+        retention_s: int = 7 * DAY_S,
         max_memory: int = 2 << 30,
         mark_cache: int = 64 << 20,
         max_query_s: int = 60,
         threads: int = 2,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        if not 1 <= retention_s <= _MAX_RETENTION_S:
-            raise ValueError(f"retention must be from 1 to {_MAX_RETENTION_S} seconds, not {retention_s}")
         self._path = path.resolve()
+        super().__init__(str(self._path), retention_s=retention_s, clock=clock)
         if "?" in str(self._path):
             raise ValueError(f"the data folder's path can't have a question mark: {self._path}")
-        self._retention_s = retention_s
         settings = {
             "max_server_memory_usage": max_memory,
             "mark_cache_size": mark_cache,
@@ -91,61 +86,47 @@ class ChdbStore:
         self._sessions: weakref.WeakSet[Any] = weakref.WeakSet()
         self._lock = threading.Condition()
         self._running = 0
+        self._owned = folder.own(self._path)
         try:
-            self._path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.forget_unwritten(self._path)
             # Kept for the store's life, so that the engine doesn't stop when other threads end.
             self._first = self._open()
-        except OSError as error:
-            raise StoreUnavailable(f"the data folder {self._path} can't be created: {error}") from error
-        self._local.session = self._first
-        try:
             self._migrate()
+        except OSError as error:
+            self.close()
+            raise StoreUnavailable(f"the data folder {self._path} can't be used: {error}") from error
         except StoreError:
             self.close()
             raise
+        forget_startup_pages()
 
     @property
     def path(self) -> Path:
         """The data folder."""
         return self._path
 
-    @property
-    def retention_s(self) -> int:
-        return self._retention_s
-
-    def insert(self, table: Table, rows: Any) -> None:
-        if rows.num_rows == 0:
-            return
-        wanted = schema.ARROW[table]
-        if rows.schema.names != wanted.names:
-            raise StoreError(f"{table} has the columns {wanted.names}, not {rows.schema.names}")
-        # Not the session's send_insert: it reports success when the part couldn't be written (a full disk).
-        sql = f"INSERT INTO {table} ({', '.join(wanted.names)}) FROM INFILE %s FORMAT ArrowStream"
-        try:
-            with _handed_over(rows) as path, self._session() as session:
-                session.query(sql % _quoted(path))
-        except OSError as error:
-            raise StoreUnavailable(f"insert into {table}: {error}") from error
-        except RuntimeError as error:
-            raise _translated(error, f"insert into {table}") from error
-
     def query(
         self, sql: str, params: Mapping[str, Param] | None = None, *, timeout_s: float | None = None
     ) -> Any:
-        bound = {name: _rendered(value) for name, value in (params or {}).items()}
-        if timeout_s is not None:  # the last setting of a statement counts
-            sql += f"{',' if _SETTINGS.search(sql) else ' SETTINGS'} max_execution_time = {max(timeout_s, 0.001):.3f}"
         try:
             with self._session() as session:
-                data = session.query(sql, "Arrow", params=bound).bytes()
+                data = session.query(limited(sql, timeout_s), "Arrow", params=bound(params)).bytes()
         except RuntimeError as error:
-            raise _translated(error, "query") from error
+            raise translated(error, "query") from error
         return pa.ipc.open_file(data).read_all()
 
-    def rows(self, sql: str, params: Mapping[str, Param] | None = None) -> list[Row]:
-        table = self.query(sql, params)
-        found: list[Row] = table.to_pylist(maps_as_pydicts="lossy")
-        return found
+    def batches(self, sql: str, params: Mapping[str, Param] | None = None) -> Iterator[Any]:
+        try:
+            with self._session():  # counts as a running statement, but is one of a session of its own
+                session = self._open()
+                try:
+                    stream = session.send_query(limited(sql, math.inf), "Arrow", params=bound(params))
+                    with stream:
+                        yield from stream.record_batch(_BATCH_ROWS)
+                finally:
+                    session.cleanup()
+        except RuntimeError as error:
+            raise translated(error, "query") from error
 
     def close(self) -> None:
         with self._lock:
@@ -156,6 +137,18 @@ class ChdbStore:
             self._lock.wait_for(lambda: self._running == 0)
             for session in list(self._sessions):
                 session.cleanup()
+        self._owned.close()
+
+    def _insert(self, table: Table, rows: Any) -> None:
+        # Not the session's send_insert: it reports success when the part couldn't be written (a full disk).
+        sql = f"INSERT INTO {table} ({', '.join(ARROW[table].names)}) FROM INFILE %s FORMAT ArrowStream"
+        try:
+            with _handed_over(rows) as path, self._session() as session:
+                session.query(sql % quoted(path))
+        except OSError as error:
+            raise StoreUnavailable(f"insert into {table}: {error}") from error
+        except RuntimeError as error:
+            raise translated(error, f"insert into {table}") from error
 
     def _open(self) -> Any:
         try:
@@ -183,51 +176,24 @@ class ChdbStore:
             session = getattr(self._local, "session", None)
             if session is None:
                 session = self._local.session = self._open()
-            yield session
+            try:
+                yield session
+            except RuntimeError:
+                # What a failed statement had written already would stand before the next one's result.
+                self._local.session = None
+                session.cleanup()
+                raise
         finally:
             with self._lock:
                 self._running -= 1
                 self._lock.notify_all()
 
     def _statement(self, sql: str, params: Mapping[str, Param] | None = None) -> None:
-        bound = {name: _rendered(value) for name, value in (params or {}).items()}
         try:
             with self._session() as session:
-                session.query(sql, params=bound)
+                session.query(sql, params=bound(params))
         except RuntimeError as error:
-            raise _translated(error, sql.split("(", 1)[0].strip()) from error
-
-    def _migrate(self) -> None:
-        self._statement(
-            "CREATE TABLE IF NOT EXISTS rushes_schema (version UInt32, applied_at DateTime('UTC')) "
-            "ENGINE = MergeTree ORDER BY version SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"
-        )
-        done = int(self.rows("SELECT max(version) AS version FROM rushes_schema")[0]["version"])
-        if done > len(schema.MIGRATIONS):
-            raise StoreError(
-                f"{self._path} has schema version {done}, this version knows {len(schema.MIGRATIONS)}: "
-                "use the newer version of rushes that wrote it"
-            )
-        for version, statements in enumerate(schema.MIGRATIONS[done:], start=done + 1):
-            for statement in statements:
-                self._statement(statement)
-            self._statement(
-                "INSERT INTO rushes_schema SELECT {version:UInt32}, now('UTC')", {"version": version}
-            )
-        self._apply_retention()
-
-    def _apply_retention(self) -> None:
-        """Set each table's TTL unless it has it already: an ALTER waits for running merges."""
-        created = {
-            row["name"]: row["create_table_query"]
-            for row in self.rows(
-                "SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase()"
-            )
-        }
-        for table in schema.TTL_COLUMNS:
-            wanted = schema.ttl(table, self._retention_s)
-            if f"TTL {wanted} " not in created[table] + " ":
-                self._statement(f"ALTER TABLE {table} MODIFY TTL {wanted}")
+            raise translated(error, sql.split("(", 1)[0].strip()) from error
 
 
 @contextmanager
@@ -242,26 +208,3 @@ def _handed_over(rows: Any) -> Iterator[str]:
             writer.write_table(rows)
         file.flush()
         yield f"/proc/self/fd/{file.fileno()}" if hasattr(os, "memfd_create") else str(file.name)
-
-
-def _rendered(value: Param) -> str:
-    """A parameter as ClickHouse reads it: text is escaped as in TSV, lists are array literals."""
-    if isinstance(value, str):
-        return value.translate(_ESCAPES)
-    if isinstance(value, Sequence):
-        return f"[{','.join(_quoted(item) if isinstance(item, str) else str(int(item)) for item in value)}]"
-    return repr(value)
-
-
-def _quoted(text: str) -> str:
-    escaped = text.translate(_ESCAPES).replace("'", "\\'")
-    return f"'{escaped}'"
-
-
-def _translated(error: RuntimeError, what: str) -> StoreError:
-    match = _CODE.search(str(error))
-    code = int(match.group(1)) if match else 0
-    message = f"{what}: {str(error).strip()[:500]}"
-    if code in _READER_DEFECTS:
-        return StoreQueryError(message)
-    return StoreError(message) if code in _DEFECTS else StoreUnavailable(message)

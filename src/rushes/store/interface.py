@@ -6,7 +6,8 @@ server can stand in for each other: both speak one SQL dialect over one schema.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
 Table: TypeAlias = Literal["samples", "histograms", "series", "metrics", "exemplars", "spans", "logs"]
@@ -24,6 +25,25 @@ class StoreQueryError(StoreError):
 
 class StoreUnavailable(StoreError):  # noqa: N818  the name is part of the contract with ingest and web
     """The store can't do it now (disk full, memory or time limit, closed): worth repeating later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A part of a table that can be dropped whole: a day, or all of a table that isn't divided.
+
+    Attributes:
+        table: its table.
+        id: the engine's id; those of one table sort by time.
+        rows: its rows.
+        bytes: what they take, compressed, indexes included.
+        parts: files' folders that it consists of now.
+    """
+
+    table: Table
+    id: str
+    rows: int
+    bytes: int
+    parts: int
 
 
 class Store(Protocol):
@@ -62,6 +82,26 @@ class Store(Protocol):
 
     def rows(self, sql: str, params: Mapping[str, Param] | None = None) -> list[Row]:
         """`query`, as one dict a row; Maps come as dicts, timestamps must be selected as integers."""
+        ...
+
+    def batches(self, sql: str, params: Mapping[str, Param] | None = None) -> Iterator[Any]:
+        """Run one SELECT and yield its `pyarrow.RecordBatch`es as they come, without a time limit.
+
+        The iterator belongs to the thread that made it, and must be read to its end or closed. Raises as
+        `query` does, on the way too: what was yielded before is then not the whole.
+        """
+        ...
+
+    def partitions(self) -> list[Partition]:
+        """What each table holds, by table and time."""
+        ...
+
+    def memory(self) -> int:
+        """Bytes that the engine has allocated, by its own count."""
+        ...
+
+    def problems(self) -> list[str]:
+        """What is wrong now, each in words for a page; empty when all is well. Does not block."""
         ...
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ Attributes are split: strings in a Map (searched by SQL), everything else, with 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from rushes.store.interface import Table
 
-__all__ = ["ARROW", "MIGRATIONS", "TTL_COLUMNS", "ttl"]
+__all__ = ["ARROW", "MIGRATIONS", "TTL_COLUMNS", "VERSIONS", "for_cluster", "ttl"]
 
 # Synced before the acknowledgement; identical blocks within the window are a client's repetition.
 _DURABLE = "fsync_after_insert = 1, fsync_part_directory = 1"
@@ -137,6 +138,11 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 )
 """Migration n (counted from 1) is element n - 1: statements that may be run again if interrupted."""
 
+VERSIONS: Final = """
+CREATE TABLE IF NOT EXISTS rushes_schema (version UInt32, applied_at DateTime('UTC'))
+ENGINE = MergeTree ORDER BY version SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"""
+"""The table of the migrations that have run."""
+
 TTL_COLUMNS: Final[dict[Table, str]] = {
     "samples": "ts",
     "histograms": "ts",
@@ -152,6 +158,21 @@ TTL_COLUMNS: Final[dict[Table, str]] = {
 def ttl(table: Table, retention_s: int) -> str:
     """The TTL expression of a table that keeps its rows `retention_s` seconds."""
     return f"toDateTime({TTL_COLUMNS[table]}) + toIntervalSecond({int(retention_s)})"
+
+
+_CREATED = re.compile(r"\b(CREATE TABLE IF NOT EXISTS \w+)")
+_ENGINE = re.compile(r"\bENGINE = (\w*MergeTree)\b")
+
+
+def for_cluster(statement: str, cluster: str) -> str:
+    """A migration's statement for a cluster: on all its hosts, kept in replicas.
+
+    Without arguments a replicated engine takes its path and replica from the server's own defaults.
+    """
+    quoted = cluster.replace("\\", "\\\\").replace("'", "\\'")
+    statement = _CREATED.sub(lambda found: f"{found[1]} ON CLUSTER '{quoted}'", statement)
+    statement = _ENGINE.sub(r"ENGINE = Replicated\1", statement)
+    return statement.replace("non_replicated_deduplication_window", "replicated_deduplication_window")
 
 
 _MAP = pa.map_(pa.string(), pa.string())

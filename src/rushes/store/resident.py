@@ -1,0 +1,40 @@
+"""Memory that the engine's start has touched and nothing needs again: pages of its code, given back to the system.
+
+The library is half a gigabyte, and its initialisers read themselves through all of it: 80 MB of code stay resident
+that no query runs. The pages are clean copies of the file, so what is needed after all is read again by the kernel.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import sys
+from pathlib import Path
+from typing import Final
+
+__all__ = ["forget_startup_pages"]
+
+_MADV_DONTNEED: Final = 4
+_LIBRARY: Final = "_chdb.abi3.so"
+_MAPPING = re.compile(r"(?P<begin>[0-9a-f]+)-(?P<end>[0-9a-f]+) (?P<rights>\S{4}) .*/(?P<file>[^/]+)")
+
+
+def forget_startup_pages() -> int:
+    """Give back the resident pages of the engine's code.
+
+    Only mappings that can't be written: relocated data lives in the others.
+
+    Returns:
+        Bytes of the mappings that were given back; 0 where this isn't Linux.
+    """
+    if not sys.platform.startswith("linux"):
+        return 0
+    libc, given_back = ctypes.CDLL(None), 0
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        found = _MAPPING.fullmatch(line)
+        if found is None or found["file"] != _LIBRARY or found["rights"] != "r-xp":
+            continue
+        begin, end = int(found["begin"], 16), int(found["end"], 16)
+        if libc.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), _MADV_DONTNEED) == 0:
+            given_back += end - begin
+    return given_back
