@@ -1,7 +1,9 @@
-"""An OTLP/HTTP server over a store, on a free loopback port."""
+"""A server for OTLP/HTTP and remote write over a store, on a free loopback port."""
 
 from __future__ import annotations
 
+import asyncio
+import queue
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,9 +14,11 @@ import uvicorn
 from starlette.applications import Starlette
 
 from rushes.ingest import Receiver
+from rushes.ingest import grpc as otlp_grpc
 from rushes.ingest.http import routes
+from rushes.ingest.remote_write_http import remote_write_routes
 
-__all__ = ["Heard", "Served", "serving"]
+__all__ = ["Heard", "Served", "serving", "serving_grpc"]
 
 
 @dataclass
@@ -37,12 +41,41 @@ class Served:
 
 
 @contextmanager
+def serving_grpc(receiver: Receiver) -> Iterator[str]:
+    """Serve the receiver over gRPC until the block ends; yields its address."""
+    address: queue.Queue[str] = queue.Queue()
+    loop = asyncio.new_event_loop()
+    done = asyncio.Event()
+
+    async def serve() -> None:
+        server, port = await otlp_grpc.serve(receiver, "127.0.0.1:0")
+        address.put(f"127.0.0.1:{port}")
+        await done.wait()
+        await server.stop(None)
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        yield address.get(timeout=30)
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join()
+        loop.close()
+        receiver.close()
+
+
+@contextmanager
 def serving(receiver: Receiver, heard: Heard) -> Iterator[Served]:
     """Serve the receiver until the block ends."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        listener.listen()  # before the server is up, clients wait instead of being refused
         server = uvicorn.Server(
-            uvicorn.Config(Starlette(routes=routes(receiver)), log_config=None, lifespan="off")
+            uvicorn.Config(
+                Starlette(routes=[*routes(receiver), *remote_write_routes(receiver)]),
+                log_config=None,
+                lifespan="off",
+            )
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from typing import Any, cast
 
 import grpc
 import pytest
+from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # no stubs
+from google.rpc.status_pb2 import Status as RpcStatus  # type: ignore[import-untyped]  # no stubs
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
@@ -33,7 +36,8 @@ from rushes.query import Logs, Traces
 from rushes.query.promql import PromQL
 from rushes.query.series import SeriesIndex
 from rushes.store.chdb_store import ChdbStore
-from telemetry_store import NOW_NS, unique
+from rushes.store.interface import Store, StoreUnavailable
+from telemetry_store import NOW_NS, shared_store, unique
 
 RESOURCE = Resource({"service.name": "exporter", "service.instance.id": "one", "process.pid": 42})
 
@@ -166,7 +170,7 @@ def test_grpc_limits_sizes_after_inflation_and_says_when_the_store_is_away(store
     huge = trace_request(attributes={"a": "x" * 1_000_000})
     assert _over_grpc(small, [(TraceServiceStub, huge), (TraceServiceStub, trace_request())]) == [
         grpc.StatusCode.RESOURCE_EXHAUSTED,
-        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
     ]
     small.close()
 
@@ -179,3 +183,43 @@ def test_grpc_wants_its_token(store: ChdbStore) -> None:
     (reply,) = _over_grpc(receiver, [(LogsServiceStub, logs_request())], token="right")
     assert not isinstance(reply, grpc.StatusCode)
     receiver.close()
+
+
+def test_grpc_says_when_to_come_back(store: ChdbStore) -> None:
+    """So that clients wait as long as they are asked to: too much at once, and a store that is away."""
+
+    async def details(receiver: Receiver) -> tuple[grpc.StatusCode, RetryInfo]:
+        server, port = await otlp_grpc.serve(receiver, "127.0.0.1:0")
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            try:
+                await LogsServiceStub(channel).Export(logs_request())
+            except grpc.aio.AioRpcError as error:
+                trailers = dict(error.trailing_metadata() or ())
+                status = RpcStatus.FromString(trailers["grpc-status-details-bin"])
+                info = RetryInfo()
+                assert status.details[0].Unpack(info)
+                return error.code(), info
+            finally:
+                await server.stop(None)
+        raise AssertionError("the call was taken")
+
+    for broken, code in (
+        (Receiver(store, limits=Limits(pending=0)), "RESOURCE_EXHAUSTED"),
+        (_away(), "UNAVAILABLE"),
+    ):
+        found, info = asyncio.run(details(broken))
+        assert (found.name, info.retry_delay.seconds > 0) == (code, True)
+        broken.close()
+
+
+def _away() -> Receiver:
+    class Away:
+        retention_s = 1000
+
+        def insert(self, table: str, rows: Any) -> None:
+            raise StoreUnavailable("no space left")
+
+        def query(self, *of: Any, **more: Any) -> Any:
+            return shared_store().query(*of, **more)
+
+    return Receiver(cast("Store", Away()), clock_ns=lambda: NOW_NS)

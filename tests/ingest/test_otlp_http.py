@@ -8,7 +8,7 @@ import os
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -23,10 +23,11 @@ from otlp_server import Served
 from recording import Recorded
 from rushes.ingest import Limits, Receiver
 from rushes.ingest.http import routes
-from rushes.ingest.limits import BodyTooLarge, UndecodableBody, inflated
+from rushes.ingest.inflate import inflated
+from rushes.ingest.limits import BodyTooLarge, UndecodableBody
 from rushes.query import Logs, Traces
 from rushes.store.chdb_store import ChdbStore
-from rushes.store.interface import Param, Row, StoreUnavailable, Table
+from rushes.store.interface import Param, Row, Store, StoreUnavailable, Table
 from telemetry_store import NOW_NS, shared_store
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
@@ -131,7 +132,7 @@ def test_inflation_stops_at_the_limit_instead_of_after_it() -> None:
             yield bomb[start : start + 512]
 
     with pytest.raises(BodyTooLarge):
-        asyncio.run(inflated(chunks(), gzip=True, limit=1 << 20))
+        asyncio.run(inflated(chunks(), encoding="gzip", limit=1 << 20))
     assert fed < len(bomb) / 10
 
 
@@ -144,10 +145,10 @@ def test_inflating_is_the_inverse_of_gzip_however_it_is_cut(body: bytes, cuts: l
         for start, end in pairwise(places):
             yield packed[start:end]
 
-    assert asyncio.run(inflated(chunks(), gzip=True, limit=3000)) == body
+    assert asyncio.run(inflated(chunks(), encoding="gzip", limit=3000)) == body
     if body:
         with pytest.raises((UndecodableBody, BodyTooLarge)):
-            asyncio.run(inflated(chunks(), gzip=True, limit=len(body) - 1))
+            asyncio.run(inflated(chunks(), encoding="gzip", limit=len(body) - 1))
 
 
 def test_otlp_json_with_hex_ids_numbers_as_text_and_unknown_fields(served: Served, store: ChdbStore) -> None:
@@ -209,7 +210,9 @@ def ask(
 
 def test_a_store_that_cannot_take_it_is_503_with_retry_after() -> None:
     heard: list[str] = []
-    receiver = Receiver(Full(), clock_ns=lambda: NOW_NS, on_ingest=lambda kind, _: heard.append(kind))
+    receiver = Receiver(
+        cast("Store", Full()), clock_ns=lambda: NOW_NS, on_ingest=lambda kind, _: heard.append(kind)
+    )
     reply = ask(receiver, "logs", logs_request().SerializeToString())
     assert reply.status_code == 503
     assert int(reply.headers["retry-after"]) > 0
@@ -254,7 +257,7 @@ def test_what_is_refused_is_logged_once_a_minute_for_each_signal_and_reason(reco
 
 
 def test_a_failing_store_is_logged_once_a_minute_with_its_error(recorded: Recorded) -> None:
-    receiver = Receiver(Full(), clock_ns=lambda: NOW_NS)
+    receiver = Receiver(cast("Store", Full()), clock_ns=lambda: NOW_NS)
     for _ in range(3):
         ask(receiver, "logs", logs_request().SerializeToString())
     assert said(recorded) == [
@@ -265,7 +268,9 @@ def test_a_failing_store_is_logged_once_a_minute_with_its_error(recorded: Record
 
 def test_more_waiting_requests_than_allowed_are_told_to_come_back() -> None:
     receiver = Receiver(shared_store(), clock_ns=lambda: NOW_NS, limits=Limits(pending=0))
-    assert ask(receiver, "logs", b"").status_code == 503
+    reply = ask(receiver, "logs", b"")
+    assert reply.status_code == 429
+    assert int(reply.headers["retry-after"]) > 0
     assert receiver.stats.failed == {"overloaded": 1}
     receiver.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +17,9 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, M
 
 from otlp_messages import attributes, metrics_request
 from rushes.ingest import Limits, Receiver
-from rushes.ingest.labels import KnownSeries, label_name, le
+from rushes.ingest.labels import label_name, le
+from rushes.ingest.series import TOO_MANY, Series
+from rushes.ingest.stats import Reason
 from rushes.query.promql import PromQL
 from rushes.query.series import SeriesIndex
 from rushes.store.chdb_store import ChdbStore
@@ -137,24 +140,6 @@ def test_an_old_series_is_not_given_a_beginning_that_was_not_seen(store: ChdbSto
     assert samples == 1
 
 
-def test_what_is_not_supported_yet_is_refused_by_name_and_counted(store: ChdbStore) -> None:
-    name = unique("refused")
-    delta = Metric(name=name + "_d")
-    delta.sum.aggregation_temporality = DELTA
-    delta.sum.data_points.add(as_int=1, time_unix_nano=NOW_NS)
-    delta.sum.data_points.add(as_int=2, time_unix_nano=NOW_NS)
-    exponential = Metric(name=name + "_e")
-    exponential.exponential_histogram.data_points.add(count=1, time_unix_nano=NOW_NS)
-    partial, receiver = send(
-        delta, exponential, histogram(name + "_h", [1], [1, 1], temporality=DELTA), gauge(name, 4)
-    )
-    assert partial.rejected_data_points == 4
-    assert "3 data points refused: delta temporality is not supported yet" in partial.error_message
-    assert "1 data points refused: exponential histograms are not supported yet" in partial.error_message
-    assert receiver.stats.refused == {"delta": 3, "exponential_histogram": 1}
-    assert SeriesIndex(store).label_values("__name__", [f'{{__name__=~"{name}.*"}}']) == [name]
-
-
 @pytest.mark.parametrize(
     "broken",
     [
@@ -202,16 +187,19 @@ def _limited() -> Receiver:
 
 def test_a_full_metric_is_searched_for_idle_series_once_a_minute() -> None:
     """So that refusing a flood of new series costs the same however many there are."""
-    known = KnownSeries(per_metric=2, active_s=100)
-    for identity in (1, 2):
-        known.wrote("full", identity, 1000)
-        known.wrote("other", identity, 1000)
-    assert not known.admits("full", 3, 1100, coming=0), "nothing is idle yet"
-    assert not known.admits("full", 3, 1159, coming=0), "idle, but looked for within the minute"
-    assert known.admits("other", 3, 1159, coming=0), "each metric for itself"
-    assert known.admits("full", 2, 1159, coming=0), "known series go on"
-    assert known.admits("full", 3, 1160, coming=0)
-    assert not known.holds("full", 1)
+    known = Series(per_metric=2, in_all=1000, active_s=100)
+    for name in "12":
+        known.admit("full", {"n": name}, 1000)
+        known.admit("other", {"n": name}, 1000)
+    assert known.admit("full", {"n": "3"}, 1100) == TOO_MANY, "nothing is idle yet"
+    assert known.admit("full", {"n": "3"}, 1159) == TOO_MANY, "idle, but looked for within the minute"
+    assert known.admit("other", {"n": "3"}, 1159) not in (TOO_MANY, None), "each metric for itself"
+    known.use(np.array([0]), 1159)
+    assert known.admit("full", {"n": "1"}, 1159) == (0, False), "known series go on"
+    admitted = known.admit("full", {"n": "3"}, 1160)
+    assert not isinstance(admitted, Reason)
+    assert admitted[1]
+    assert known.admit("full", {"n": "2"}, 1160) == TOO_MANY, "it was idle, and its place is taken"
 
 
 def test_values_are_cut_and_counted(store: ChdbStore) -> None:

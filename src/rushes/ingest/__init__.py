@@ -1,4 +1,7 @@
-"""OTLP in, over HTTP and gRPC: what is acknowledged is durable, what is refused is counted and said."""
+"""Telemetry in: OTLP, Prometheus' remote write, scraping.
+
+What is acknowledged is durable, what is refused is counted and said.
+"""
 
 from rushes.ingest.limits import Limits
 from rushes.ingest.receiver import Receiver

@@ -1,37 +1,16 @@
-"""Rows of one request, gathered column by column, since the store takes columns."""
+"""What is acceptable, decided for whole columns: timestamps against the clock, and each refusal with its reason."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
+import numpy as np
 
-from rushes.ingest.stats import Reason
-from rushes.store.interface import Table
-from rushes.store.schema import ARROW
+from rushes.ingest.nested import Bools
+from rushes.ingest.stats import Reason, Refusals
 
-__all__ = ["Clockwork", "Columns"]
-
-
-class Columns:
-    """Columns of one table. `append` takes a row's values in the table's own order."""
-
-    def __init__(self, table: Table) -> None:
-        self.table: Table = table
-        self._schema = ARROW[table]
-        self._rows: list[tuple[Any, ...]] = []
-        self.append = self._rows.append
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def arrow(self) -> Any:
-        """The rows as a `pyarrow.Table`; timestamps are integers in the column's own unit."""
-        columns = zip(*self._rows, strict=True) if self._rows else ([] for _ in self._schema)
-        return pa.table(
-            [pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=True)],
-            schema=self._schema,
-        )
+__all__ = ["Clockwork", "checked"]
 
 
 class Clockwork:
@@ -39,8 +18,8 @@ class Clockwork:
 
     def __init__(self, now_ns: int, retention_s: int, future_s: int) -> None:
         self.now_ns = now_ns
-        self._oldest = now_ns - retention_s * 1_000_000_000
-        self._newest = now_ns + future_s * 1_000_000_000
+        self._oldest = max(0, now_ns - retention_s * 1_000_000_000)
+        self._newest = max(0, now_ns + future_s * 1_000_000_000)
         self._old = Reason("too_old", f"timestamp older than the retention of {retention_s} s")
         self._future = Reason("in_the_future", f"timestamp more than {future_s} s in the future")
 
@@ -51,3 +30,17 @@ class Clockwork:
         if ts_ns > self._newest:
             return self._future
         return None
+
+    def complaints(self, ts: Any, unit_ns: int = 1) -> list[tuple[Reason, Bools]]:
+        """Which of the timestamps, in units of `unit_ns`, are refused, and why."""
+        return [(self._old, ts < self._oldest // unit_ns), (self._future, ts > self._newest // unit_ns)]
+
+
+def checked(complaints: Sequence[tuple[Reason, Bools]], refusals: Refusals) -> Bools:
+    """Which rows no complaint is about; the others are refused for the first."""
+    keep: Bools = np.ones(len(complaints[0][1]), bool)
+    for reason, bad in complaints:
+        if bad.any():
+            refusals.refuse(reason, int((bad & keep).sum()))
+            keep &= ~bad
+    return keep

@@ -7,8 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # no stubs are published
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # no stubs are published
 
-from rushes.ingest.limits import UndecodableBody
+from rushes.ingest.bodies import RETRY_S, reason_of
+from rushes.ingest.limits import BodyTooLarge, Overloaded, UndecodableBody
 from rushes.ingest.receiver import Receiver, Signal
 from rushes.store.interface import StoreError, StoreUnavailable
 
@@ -76,13 +81,18 @@ class _Token(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no t
 def _export(receiver: Receiver, signal: Signal) -> Callable[[bytes, Any], Awaitable[bytes]]:
     async def export(body: bytes, context: Any) -> bytes:
         try:
-            reply = await receiver.receive(signal, body)
-        except UndecodableBody as error:
-            receiver.refuse(signal, "undecodable")
+            with receiver.admission.body() as held:
+                held(len(body))
+                reply = await receiver.receive(signal, body)
+        except (UndecodableBody, BodyTooLarge) as error:
+            receiver.refuse(signal, reason_of(error))
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
             raise
+        except Overloaded as error:
+            await _later(context, grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+            raise
         except StoreUnavailable as error:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, f"the store can't take it now: {error}")
+            await _later(context, grpc.StatusCode.UNAVAILABLE, f"the store can't take it now: {error}")
             raise
         except StoreError as error:
             await context.abort(grpc.StatusCode.INTERNAL, str(error))
@@ -90,3 +100,11 @@ def _export(receiver: Receiver, signal: Signal) -> Callable[[bytes, Any], Awaita
         return reply.SerializeToString()
 
     return export
+
+
+async def _later(context: Any, code: Any, message: str) -> None:
+    """End the call with the news that it should be repeated, and when."""
+    detail = AnyMessage()
+    detail.Pack(RetryInfo(retry_delay=Duration(seconds=RETRY_S)))
+    status = Status(code=code.value[0], message=message, details=[detail])
+    await context.abort(code, message, (("grpc-status-details-bin", status.SerializeToString()),))

@@ -12,22 +12,20 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from rushes.ingest.limits import BodyTooLarge, UndecodableBody, inflated
+from rushes.ingest.bodies import RETRY_S, TooSlow, read, reason_of, status_of
+from rushes.ingest.inflate import ENCODINGS
+from rushes.ingest.limits import BodyTooLarge, Overloaded, UndecodableBody
 from rushes.ingest.otlp_json import parse_json
 from rushes.ingest.receiver import Receiver, Signal
-from rushes.store.interface import StoreError, StoreUnavailable
+from rushes.store.interface import StoreError
 
 __all__ = ["routes"]
 
 _PROTOBUF: Final = "application/x-protobuf"
 _JSON: Final = "application/json"
-_RETRY_S: Final = "5"
 _SIGNALS: Final[tuple[Signal, ...]] = ("traces", "metrics", "logs")
-# google.rpc.Code
-_INVALID_ARGUMENT: Final = 3
-_RESOURCE_EXHAUSTED: Final = 8
-_INTERNAL: Final = 13
-_UNAVAILABLE: Final = 14
+_INVALID_ARGUMENT: Final = 3  # google.rpc.Code
+_CODES: Final = {413: 8, 429: 8, 503: 14, 500: 13}
 
 
 def routes(receiver: Receiver) -> list[BaseRoute]:
@@ -38,42 +36,34 @@ def routes(receiver: Receiver) -> list[BaseRoute]:
 def _endpoint(receiver: Receiver, signal: Signal) -> Callable[[Request], Awaitable[Response]]:
     async def export(request: Request) -> Response:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        encoding = request.headers.get("content-encoding", "").strip().lower() or "identity"
+        named = request.headers.get("content-encoding", "").strip().lower() or "identity"
         if kind not in (_PROTOBUF, _JSON):
             message = f"content-type must be {_PROTOBUF} or {_JSON}, not {kind!r}"
-            return _error(415, _INVALID_ARGUMENT, message, _PROTOBUF)
-        if encoding not in ("gzip", "identity"):
-            message = f"content-encoding must be gzip or none, not {encoding!r}"
-            return _error(415, _INVALID_ARGUMENT, message, kind)
+            return _error(415, message, _PROTOBUF)
+        encoding = next((each for each in ENCODINGS if each == named), None)
+        if encoding is None:
+            return _error(415, f"content-encoding must be gzip, zstd or none, not {named!r}", kind)
         try:
-            body = await inflated(request.stream(), gzip=encoding == "gzip", limit=receiver.limits.body_bytes)
-            reply = await receiver.receive(signal, body, parse_json if kind == _JSON else None)
-        except (BodyTooLarge, UndecodableBody, ClientDisconnect, StoreError) as error:
-            if isinstance(error, BodyTooLarge | UndecodableBody):
-                reason = "too_large" if isinstance(error, BodyTooLarge) else "undecodable"
-                receiver.refuse(signal, reason)
-            return _refusal(error, kind)
+            with receiver.admission.body() as held:
+                body = await read(request, receiver, signal, encoding, held)
+                try:
+                    reply = await receiver.receive(signal, body, parse_json if kind == _JSON else None)
+                except (UndecodableBody, BodyTooLarge) as error:
+                    receiver.refuse(signal, reason_of(error))
+                    raise
+        except (
+            BodyTooLarge,
+            UndecodableBody,
+            Overloaded,
+            TooSlow,
+            ClientDisconnect,
+            StoreError,
+        ) as error:
+            status, message = status_of(error, overloaded=429)
+            return _error(status, message, kind)
         return Response(_encoded(reply, kind), media_type=kind)
 
     return export
-
-
-def _refusal(error: Exception, kind: str) -> Response:
-    match error:
-        case BodyTooLarge():
-            response = _error(413, _RESOURCE_EXHAUSTED, str(error), kind)
-        case UndecodableBody():
-            response = _error(400, _INVALID_ARGUMENT, str(error), kind)
-        case StoreUnavailable():
-            response = _error(503, _UNAVAILABLE, f"the store can't take it now: {error}", kind)
-            response.headers["retry-after"] = _RETRY_S
-        case StoreError():
-            response = _error(500, _INTERNAL, str(error), kind)
-        case _:
-            response = _error(
-                400, _INVALID_ARGUMENT, "the client went away before its body was complete", kind
-            )
-    return response
 
 
 def _encoded(message: Message, kind: str) -> bytes:
@@ -83,6 +73,9 @@ def _encoded(message: Message, kind: str) -> bytes:
     return message.SerializeToString()
 
 
-def _error(status: int, code: int, message: str, kind: str) -> Response:
-    content = _encoded(Status(code=code, message=message), kind)
-    return Response(content, status_code=status, media_type=kind)
+def _error(status: int, message: str, kind: str) -> Response:
+    content = _encoded(Status(code=_CODES.get(status, _INVALID_ARGUMENT), message=message), kind)
+    response = Response(content, status_code=status, media_type=kind)
+    if status in (429, 503):
+        response.headers["retry-after"] = str(RETRY_S)
+    return response

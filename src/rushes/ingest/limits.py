@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import AsyncIterable
 from dataclasses import dataclass
-from typing import Final
 
-__all__ = ["BodyTooLarge", "Limits", "UndecodableBody", "inflated"]
-
-_GZIP: Final = 16 + zlib.MAX_WBITS
+__all__ = ["BodyTooLarge", "Limits", "Overloaded", "UndecodableBody", "expandable"]
 
 
 class BodyTooLarge(Exception):  # noqa: N818  says what happened
@@ -20,61 +15,55 @@ class UndecodableBody(Exception):  # noqa: N818  says what happened
     """The body isn't what its headers say."""
 
 
+class Overloaded(Exception):  # noqa: N818  says what happened
+    """There is more at hand than can be taken now: worth repeating later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What ingest accepts.
 
     Attributes:
         body_bytes: size of a request after inflation.
+        body_s: seconds that a client may take to send a request.
         value_length: characters of an attribute's value; longer ones are cut.
         attributes: attributes of a span or log record; further ones are dropped.
+        expanded_bytes: size of a request once what its items share (resources, scopes, names, symbols) is written
+            out with each of them.
+        buckets: buckets of a histogram, or quantiles of a summary.
+        exemplars: exemplars of a request; further ones are dropped.
         labels: labels of a series, job and instance included; a point with more is refused.
         series_per_metric: distinct series that a metric may have within `series_active_s`.
+        series: distinct series in all.
         series_active_s: seconds without a sample after which a series no longer counts.
         future_s: how far ahead of this clock a timestamp may be, in seconds.
         pending: requests that may wait for the store at once.
+        held_bytes: bytes of requests that may be in memory at once.
     """
 
     body_bytes: int = 20 << 20
+    body_s: int = 60
     value_length: int = 4096
     attributes: int = 256
+    expanded_bytes: int = 200 << 20
+    buckets: int = 4096
+    exemplars: int = 10_000
     labels: int = 64
     series_per_metric: int = 50_000
+    series: int = 1_000_000
     series_active_s: int = 7200
     future_s: int = 600
     pending: int = 64
+    held_bytes: int = 256 << 20
 
 
-async def inflated(chunks: AsyncIterable[bytes], *, gzip: bool, limit: int) -> bytes:
-    """The body of a request, inflated piece by piece, so that a bomb stops at `limit` bytes.
+def expandable(size: int, limits: Limits) -> None:
+    """Make sure that a request stays small enough once what its items share is written out with each of them.
 
     Raises:
-        BodyTooLarge: more than `limit` bytes, as sent or after inflation.
-        UndecodableBody: not gzip, or cut off.
+        BodyTooLarge: a few bytes that everything refers to would become more than can be held.
     """
-    body = bytearray()
-    received = 0
-    inflater = zlib.decompressobj(_GZIP) if gzip else None
-    started = False
-    async for chunk in chunks:
-        received += len(chunk)
-        if received > limit:
-            raise BodyTooLarge(f"the body has more than {limit} bytes")
-        if inflater is None:
-            body += chunk
-            continue
-        data = chunk
-        while data:
-            if inflater.eof:  # gzip allows several members, one after another
-                inflater = zlib.decompressobj(_GZIP)
-            try:
-                body += inflater.decompress(data, limit + 1 - len(body))
-            except zlib.error as error:
-                raise UndecodableBody(f"the body is not gzip: {error}") from error
-            if len(body) > limit:
-                raise BodyTooLarge(f"the body has more than {limit} bytes after inflation")
-            started = True
-            data = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
-    if inflater is not None and started and not inflater.eof:
-        raise UndecodableBody("the gzip body is cut off")
-    return bytes(body)
+    if size > limits.expanded_bytes:
+        raise BodyTooLarge(
+            f"the body has {size} bytes once what its items share is written out, more than {limits.expanded_bytes}"
+        )

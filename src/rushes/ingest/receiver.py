@@ -1,6 +1,6 @@
-"""The receiver: bytes of an export request in, durable rows and the bytes of the reply out.
+"""The receiver: bytes of a request in, durable rows and the reply out.
 
-HTTP and gRPC are thin layers over it. Decoding and inserting happen in a small pool of threads, each with
+HTTP, gRPC and scraping are thin layers over it. Decoding and inserting happen in a small pool of threads, each with
 its own session of the store, so that the event loop only moves bytes.
 """
 
@@ -12,9 +12,9 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
     ExportLogsServiceResponse,
@@ -28,27 +28,42 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from rushes.ingest.columns import Clockwork, Columns
+from rushes.ingest.admission import Admission
+from rushes.ingest.batch import Batch, Description
+from rushes.ingest.classic import Classic
+from rushes.ingest.columns import Clockwork
 from rushes.ingest.complaints import Complaints
-from rushes.ingest.labels import KnownSeries
-from rushes.ingest.limits import Limits, UndecodableBody
-from rushes.ingest.logs import log_columns
-from rushes.ingest.metrics import MetricBatch, metric_batch
-from rushes.ingest.spans import span_columns
+from rushes.ingest.deltas import Deltas
+from rushes.ingest.limits import Limits, Overloaded
+from rushes.ingest.logs import log_table
+from rushes.ingest.metrics import take_metrics
+from rushes.ingest.series import Series
+from rushes.ingest.spans import span_table
 from rushes.ingest.stats import IngestStats, Refusals
-from rushes.store.interface import Store, StoreError, StoreUnavailable
+from rushes.store.interface import Store, StoreError
 
-__all__ = ["OnIngest", "Receiver", "Signal"]
+__all__ = ["OnIngest", "Parse", "Receiver", "Signal", "Written"]
 
 Signal: TypeAlias = Literal["traces", "metrics", "logs"]
 OnIngest: TypeAlias = Callable[[str, set[str]], None]
 Parse: TypeAlias = Callable[[bytes, Message], None]
+Take: TypeAlias = Callable[[Batch, Clockwork], None]
+_T = TypeVar("_T")
 
 _logger = logging.getLogger(__name__)
 
 
+class Written(NamedTuple):
+    """What a batch of metrics brought: rows that are durable now, and what was refused."""
+
+    samples: int
+    histograms: int
+    exemplars: int
+    refusals: Refusals
+
+
 class Receiver:
-    """Takes export requests.
+    """Takes export requests, remote writes and scrapes.
 
     Args:
         store: where rows go.
@@ -70,18 +85,24 @@ class Receiver:
     ) -> None:
         self.limits = limits or Limits()
         self.stats = IngestStats()
+        self.admission = Admission(self.limits)
+        self.clock_ns = clock_ns
         self._store = store
         self._on_ingest = on_ingest
-        self._clock_ns = clock_ns
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="rushes-ingest")
-        self._pending = 0
         self._lock = threading.Lock()
-        self._known = KnownSeries(
-            per_metric=self.limits.series_per_metric, active_s=self.limits.series_active_s
+        self._series = Series(
+            per_metric=self.limits.series_per_metric,
+            in_all=self.limits.series,
+            active_s=self.limits.series_active_s,
         )
+        self._classic = Classic()
+        self._series.on_sweep.append(self._classic.forget)
+        self._deltas = Deltas(self.limits.series_active_s)
         self._complaints = Complaints(clock_ns)
-        self._described: dict[str, tuple[tuple[str, str, str], int]] = {}
-        self._known.load(store, clock_ns() // 1_000_000_000)
+        self._described: dict[str, tuple[Description, int]] = {}
+        self._series.load(store, clock_ns() // 1_000_000_000)
+        self.stats.series = len(self._series)
 
     async def receive(self, signal: Signal, body: bytes, parse: Parse | None = None) -> Message:
         """Store one export request; the reply names what was refused, if anything was.
@@ -89,35 +110,32 @@ class Receiver:
         Args:
             signal: which kind of request.
             body: the request, inflated.
-            parse: fills the message with the body; protobuf if not given.
+            parse: fills OTLP's message with the body; for protobuf it isn't needed.
 
         Raises:
             UndecodableBody: the body isn't such a request.
+            BodyTooLarge: a few of its bytes stand for more than can be held.
+            Overloaded: too many requests wait already, the client should repeat it later.
             StoreUnavailable: nothing was acknowledged, the client should repeat it later.
             StoreError: the store refused the rows; repeating won't help.
         """
-        if self._pending >= self.limits.pending:
-            self.refuse(signal, "overloaded")
-            raise StoreUnavailable(f"{self._pending} requests are waiting for the store already")
-        self._pending += 1
-        try:
-            reply, traces = await asyncio.get_running_loop().run_in_executor(
-                self._pool, self._process, signal, body, parse or _protobuf
-            )
-        except StoreError as error:
-            self.stats.fail("store")
-            self._complaints.store_failed(signal, error)
-            raise
-        finally:
-            self._pending -= 1
-        if self._on_ingest is not None:
-            try:
-                self._on_ingest(signal, traces)
-            except Exception:  # a listener's defect must not refuse telemetry that is already stored
-                _logger.exception("listener for ingested telemetry failed")
+        reply, traces = await self._run(signal, body, lambda: self._export(signal, body, parse))
+        self._tell(signal, traces)
         return reply
 
-    def refuse(self, signal: Signal, reason: str) -> None:
+    async def write(self, source: str, body: bytes, take: Take) -> Written:
+        """Store a batch of metrics that `take` fills; raises what `receive` raises.
+
+        Args:
+            source: what kind of request it is, for the counters: remote_write or scrape.
+            body: the request, inflated.
+            take: fills the batch. Called in a thread, while no other batch is filled.
+        """
+        written = await self._run(source, body, lambda: self._metrics(source, take))
+        self._tell("metrics", set())
+        return written
+
+    def refuse(self, signal: str, reason: str) -> None:
         """Count, and say in the log, that a request was refused whole (too_large, undecodable, overloaded)."""
         self.stats.fail(reason)
         self._complaints.refused(signal, reason)
@@ -126,103 +144,114 @@ class Receiver:
         """Finish what is being stored and stop the threads. Blocks."""
         self._pool.shutdown(wait=True)
 
-    def _process(self, signal: Signal, body: bytes, parse: Parse) -> tuple[Message, set[str]]:
+    async def _run(self, signal: str, body: bytes, work: Callable[[], _T]) -> _T:
+        try:
+            with self.admission.store():
+                found = await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        except Overloaded:
+            self.refuse(signal, "overloaded")
+            raise
+        except StoreError as error:
+            self.stats.fail("store")
+            self._complaints.store_failed(signal, error)
+            raise
+        self.stats.receive(signal, len(body))
+        return found
+
+    def _tell(self, signal: str, traces: set[str]) -> None:
+        if self._on_ingest is not None:
+            try:
+                self._on_ingest(signal, traces)
+            except Exception:  # a listener's defect must not refuse telemetry that is already stored
+                _logger.exception("listener for ingested telemetry failed")
+
+    def _export(self, signal: Signal, body: bytes, parse: Parse | None) -> tuple[Message, set[str]]:
         """Stores the request; its reply, and the ids of the traces that it touches."""
         kind = _KINDS[signal]
-        request, reply, refusals = kind.request(), kind.reply(), Refusals()
-        parse(body, request)
-        clock = Clockwork(self._clock_ns(), self._store.retention_s, self.limits.future_s)
-        traces = kind.take(self, request, clock, refusals)
-        self.stats.refuse(refusals)
-        for reason in refusals.reasons:
-            self._complaints.refused(signal, reason.code)
+        if parse is not None:
+            request = kind.request()
+            parse(body, request)
+            body = request.SerializeToString()
+        reply, traces = kind.reply(), set[str]()
+        if signal == "metrics":
+            refusals = self._metrics(signal, lambda batch, clock: self._otlp(body, batch, clock)).refusals
+        else:
+            refusals = Refusals()
+            traces = self._rows(signal, body, refusals)
         if refusals.total:
             setattr(reply.partial_success, kind.rejected, refusals.total)
             reply.partial_success.error_message = refusals.message(kind.noun)
         return reply, traces
 
-    def _traces(self, request: Any, clock: Clockwork, refusals: Refusals) -> set[str]:
-        columns, traces = span_columns(request, clock, self.limits, refusals)
-        self._insert(columns)
-        self.stats.accept(spans=len(columns))
+    def _rows(self, signal: Signal, body: bytes, refusals: Refusals) -> set[str]:
+        if signal == "traces":
+            table, traces = span_table(body, self._clock(), self.limits, refusals)
+            self._store.insert("spans", table)
+            self.stats.accept(spans=table.num_rows)
+        else:
+            table, traces = log_table(body, self._clock(), self.limits, refusals)
+            self._store.insert("logs", table)
+            self.stats.accept(logs=table.num_rows)
+        self._count(signal, refusals)
         return traces
 
-    def _logs(self, request: Any, clock: Clockwork, refusals: Refusals) -> set[str]:
-        columns, traces = log_columns(request, clock, self.limits, refusals)
-        self._insert(columns)
-        self.stats.accept(logs=len(columns))
-        return traces
-
-    def _metrics(self, request: Any, clock: Clockwork, refusals: Refusals) -> set[str]:
+    def _metrics(self, source: str, take: Take) -> Written:
+        clock, refusals = self._clock(), Refusals()
         now_s = clock.now_ns // 1_000_000_000
+        with self._deltas.request(now_s) as sums:
+            with self._lock:
+                batch = Batch(self._series, self.limits, refusals, now_s, sums)
+                take(batch, clock)
+                due = self._due(batch)
+                tables = list(batch.tables(due))
+            for name, table in tables:
+                self._store.insert(name, table)
         with self._lock:
-            batch = metric_batch(request, clock, self.limits, refusals, self._known)
-            described = self._new_descriptions(batch, now_s)
-        # A sample whose series isn't stored could not be found: series go first.
-        for columns in (batch.series, batch.metrics, batch.samples, batch.exemplars):
-            self._insert(columns)
-        with self._lock:
-            for metric, identities in batch.new_series.items():
-                for identity in identities:
-                    self._known.wrote(metric, identity, now_s)
-            self._described.update(described)
-        self.stats.accept(samples=len(batch.samples))
-        return set()
+            self._series.wrote(batch.told, now_s)
+            self._described.update({metric: (of, now_s) for metric, of in due.items()})
+            self.stats.series = len(self._series)
+        samples, histograms, exemplars = batch.counts
+        self.stats.accept(samples=samples, histograms=histograms, exemplars=exemplars)
+        self._count(source, refusals)
+        return Written(samples, histograms, exemplars, refusals)
 
-    def _new_descriptions(
-        self, batch: MetricBatch, now_s: int
-    ) -> dict[str, tuple[tuple[str, str, str], int]]:
-        due: dict[str, tuple[tuple[str, str, str], int]] = {}
-        for metric, description in batch.descriptions.items():
-            written, at = self._described.get(metric, (None, 0))
-            if written != description or at < now_s - self.limits.series_active_s:
-                due[metric] = (description, now_s)
-                batch.metrics.append((metric, *description, now_s))
-        return due
+    def _otlp(self, body: bytes, batch: Batch, clock: Clockwork) -> None:
+        take_metrics(body, batch, clock, self._classic)
 
-    def _insert(self, columns: Columns) -> None:
-        if len(columns):
-            self._store.insert(columns.table, columns.arrow())
+    def _count(self, signal: str, refusals: Refusals) -> None:
+        self.stats.refuse(refusals)
+        for reason in refusals.reasons:
+            self._complaints.refused(signal, reason.code)
+
+    def _clock(self) -> Clockwork:
+        return Clockwork(self.clock_ns(), self._store.retention_s, self.limits.future_s)
+
+    def _due(self, batch: Batch) -> dict[str, Description]:
+        """The descriptions that the store doesn't have, or has had for long."""
+        if len(self._described) > self.limits.series:
+            self._described.clear()
+        oldest = batch.now_s - self.limits.series_active_s
+        known = self._described
+        return {
+            metric: of
+            for metric, of in batch.descriptions.items()
+            if metric not in known or known[metric][0] != of or known[metric][1] < oldest
+        }
 
 
 class _Kind(NamedTuple):
-    """What differs between the signals: messages, how the reply names what was refused, and who takes it."""
+    """What differs between the signals: messages, and how the reply names what was refused."""
 
     request: Callable[[], Message]
     reply: Callable[[], Any]
     rejected: str
     noun: str
-    take: Callable[[Receiver, Any, Clockwork, Refusals], set[str]]
 
 
-# The methods are this module's own: a table of them beats three of one shape.
 _KINDS: Final[dict[Signal, _Kind]] = {
-    "traces": _Kind(
-        ExportTraceServiceRequest,
-        ExportTraceServiceResponse,
-        "rejected_spans",
-        "spans",
-        Receiver._traces,  # noqa: SLF001
-    ),
-    "logs": _Kind(
-        ExportLogsServiceRequest,
-        ExportLogsServiceResponse,
-        "rejected_log_records",
-        "log records",
-        Receiver._logs,  # noqa: SLF001
-    ),
+    "traces": _Kind(ExportTraceServiceRequest, ExportTraceServiceResponse, "rejected_spans", "spans"),
+    "logs": _Kind(ExportLogsServiceRequest, ExportLogsServiceResponse, "rejected_log_records", "log records"),
     "metrics": _Kind(
-        ExportMetricsServiceRequest,
-        ExportMetricsServiceResponse,
-        "rejected_data_points",
-        "data points",
-        Receiver._metrics,  # noqa: SLF001
+        ExportMetricsServiceRequest, ExportMetricsServiceResponse, "rejected_data_points", "data points"
     ),
 }
-
-
-def _protobuf(body: bytes, message: Message) -> None:
-    try:
-        message.ParseFromString(body)
-    except DecodeError as error:
-        raise UndecodableBody(f"the body is not an OTLP export request in protobuf: {error}") from error

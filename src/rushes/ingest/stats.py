@@ -42,10 +42,12 @@ class IngestStats:
     """Counters since the start, safe to read and to write from any thread.
 
     Attributes:
-        spans, logs, samples: rows accepted, that is: durable.
+        spans, logs, samples, histograms, exemplars: rows accepted, that is: durable.
+        bytes: sizes of requests, inflated, by signal.
         refused: spans, records and points refused, by the reason's code.
-        failed: requests refused whole, by reason (too_large, undecodable, store, overloaded).
+        failed: requests refused whole, by reason (too_large, too_slow, undecodable, store, overloaded).
         cut: attribute values shortened or dropped.
+        series: series that are known now.
     """
 
     def __init__(self) -> None:
@@ -53,15 +55,28 @@ class IngestStats:
         self.spans = 0
         self.logs = 0
         self.samples = 0
+        self.histograms = 0
+        self.exemplars = 0
         self.cut = 0
+        self.series = 0
+        self.bytes: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
 
-    def accept(self, *, spans: int = 0, logs: int = 0, samples: int = 0) -> None:
+    def accept(
+        self, *, spans: int = 0, logs: int = 0, samples: int = 0, histograms: int = 0, exemplars: int = 0
+    ) -> None:
         with self._lock:
             self.spans += spans
             self.logs += logs
             self.samples += samples
+            self.histograms += histograms
+            self.exemplars += exemplars
+
+    def receive(self, signal: str, size: int) -> None:
+        """Count the bytes of a request."""
+        with self._lock:
+            self.bytes[signal] += size
 
     def refuse(self, refusals: Refusals) -> None:
         with self._lock:
