@@ -218,6 +218,34 @@ def test_each_gpu_is_a_process_with_its_counters() -> None:
     ]
 
 
+def test_a_counter_holds_from_before_the_trace_and_ends_with_it() -> None:
+    points = [(T0 + seconds * 1000 * MS, float(seconds)) for seconds in (-3, -1, 1, 3)]
+    gpu = [GpuTrack("0", "H100", "rushes_gpu_throttled", points, "generate-0", "hw_thermal")]
+    trace = chrome_trace([_span(1, "root", 0, 2000 * MS)], gpu)
+    counters = [(e["name"], e["ts"], e["args"]["value"]) for e in trace["traceEvents"] if e["ph"] == "C"]
+    assert counters == [
+        ("rushes_gpu_throttled hw_thermal", 0, -1),
+        ("rushes_gpu_throttled hw_thermal", 1_000_000, 1),
+    ]
+
+
+def test_sums_over_modules_say_that_their_place_means_nothing() -> None:
+    spans = [
+        _span(1, "vae_decode", 0, 100 * MS),
+        _span(2, "temporal_upsample", 10 * MS, 60 * MS, 1, attributes={"rushes.aggregated": True}),
+        _span(3, "spatial_upsample", 20 * MS, 60 * MS, 1, attributes={"rushes.aggregated": True}),
+        _span(4, "failed", 90 * MS, 5 * MS, 1, status="error", attributes={"rushes.aggregated": True}),
+    ]
+    trace = chrome_trace(spans)
+    _assert_nested(trace)
+    assert {e["name"]: e["cat"] for e in _complete(trace)} == {
+        "vae_decode": "span",
+        "temporal_upsample": "sum",
+        "spatial_upsample": "sum",
+        "failed": "error",
+    }
+
+
 def test_a_trace_that_is_not_there_is_an_empty_one() -> None:
     assert chrome_trace([])["traceEvents"] == []
 

@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import uvicorn
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from otlp_messages import attributes, logs_request, metrics_request, trace_request
-from rushes.ingest import Receiver
 from rushes.query import Readers
 from rushes.web.api import routes
-from rushes.web.api.numbers import duration, moment, number
+from rushes.web.api.numbers import duration, go_duration, moment, number, stamp
+from telemetry_sender import send
 from telemetry_store import NOW_NS, NOW_S, shared_store, unique
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[TestClient]:
-    with TestClient(Starlette(routes=routes(Readers.over(shared_store()), version="1.2"))) as client:
-        yield client
-
-
-def send(signal: Any, request: Any) -> None:
-    receiver = Receiver(shared_store(), clock_ns=lambda: NOW_NS)
-    asyncio.run(receiver.receive(signal, request.SerializeToString()))
-    receiver.close()
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +121,7 @@ def test_series_labels_and_metadata(client: TestClient, metric: str) -> None:
         ("series", {}, (400, "bad_data"), "match[]"),
         ("series", {"match[]": "sum(x)"}, (400, "bad_data"), "sum(x)"),
         ("labels", {"limit": "-1"}, (400, "bad_data"), "limit"),
-        ("query", {"query": 'label_replace(vector(1), "a-b", "", "", "")'}, (422, "execution"), "a-b"),
+        ("query", {"query": 'label_replace(vector(1), "", "", "", "")'}, (422, "execution"), "label"),
     ],
 )
 def test_errors_are_prometheus_own(
@@ -203,23 +188,10 @@ def test_bad_parameters_are_named_with_their_value(
     assert name in reply.json()["error"]
 
 
-@settings(max_examples=30)
-@given(text=st.text(max_size=30))
-def test_no_parameter_is_ever_an_internal_error(client: TestClient, text: str) -> None:
-    given_text = text.encode("utf-8", "replace").decode()
-    for path, name in (
-        ("/api/logs", "q"),
-        ("/api/traces", "name"),
-        ("/api/v1/query", "query"),
-        ("/api/videos", "model"),
-    ):
-        assert client.get(path, params={name: given_text}).status_code < 500
-
-
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (1.0, "1"), (0.1, "0.1"), (-2.5, "-2.5"), (1e-7, "1e-7"), (1e21, "1e+21"), (1e20, "100000000000000000000"),
+        (1.0, "1"), (0.1, "0.1"), (-2.5, "-2.5"), (1e-7, "1e-07"), (1e21, "1e+21"), (1e20, "100000000000000000000"),
         (0.00001, "0.00001"), (float("nan"), "NaN"), (float("-inf"), "-Inf"), (-0.0, "-0"),
     ],
 )  # fmt: skip
@@ -235,16 +207,34 @@ def test_numbers_read_back_as_themselves(value: float) -> None:
 def test_times_and_durations() -> None:
     assert moment("1.5") == 1.5
     assert moment("1970-01-01T00:01:00+00:00") == 60
-    assert [duration(text) for text in ("15", "1m30s", "500ms", "1h")] == [15, 90, 0.5, 3600]
-    for text in ("", "inf", "1x", "m"):
+    assert [duration(text) for text in ("15", "1m30s", "500ms", "1h", "-2")] == [15, 90, 0.5, 3600, -2]
+    for text in ("", "inf", "1x", "m", "30s1m", "1e300", "1_0", " 1"):
         with pytest.raises(ValueError, match="duration"):
             duration(text)
+    for text in ("", "NaN", "1_0", "2026-01-01", "2026-13-01T00:00:00Z", "20260101T000000Z", "1e300"):
+        with pytest.raises(ValueError, match="timestamp"):
+            moment(text)
+    assert [go_duration(text) for text in ("100ms", "1.5s", "1h2m", "7us", "7\u00b5s", "0")] == [
+        1e8, 1.5e9, 3.72e12, 7e3, 7e3, 0,
+    ]  # fmt: skip
+    for text in ("", "5", "s", "-1s", "1s 2s", "9999999999h"):
+        with pytest.raises(ValueError, match="duration"):
+            go_duration(text)
+    assert [stamp(at) for at in (5, 1.5, -1.5, 1767225600.001, 0.0004)] == [
+        "5", "1.500", "-1.500", "1767225600.001", "0",
+    ]  # fmt: skip
+
+
+@given(st.floats(-1e9, 1e9))
+def test_stamps_read_back_to_the_millisecond(seconds: float) -> None:
+    assert round(float(stamp(seconds)) * 1000) == round(seconds * 1000)
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 def test_promtool_can_query(metric: str) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        listener.listen()  # who connects before the server runs waits for it
         app = Starlette(routes=routes(Readers.over(shared_store())))
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

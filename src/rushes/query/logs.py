@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from rushes.query.attributes import joined
-from rushes.store.interface import Param, Row, Store
+from rushes.query.log_filter import LogFilter
+from rushes.store.interface import Row, Store
 
 __all__ = ["Logs"]
 
 _NS: Final = 1_000_000_000
 _WINDOWS_S: Final = (3_600, 86_400)
-_LEVELS: Final = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 
-_TEXT_MATCH: Final = """(
-  positionCaseInsensitiveUTF8(body, {q:String}) > 0 OR positionCaseInsensitiveUTF8(event, {q:String}) > 0
-  OR positionCaseInsensitiveUTF8(context_typed, {q:String}) > 0
-  OR arrayExists(v -> positionCaseInsensitiveUTF8(v, {q:String}) > 0, mapValues(context)))"""
-
-_EQUAL: Final = ("trace_id", "level", "event", "request_id")
+# Rows that are alike in everything are one record that was sent twice. The key is a record's name, for who reads on.
+_NEWEST: Final = """
+SELECT toUnixTimestamp64Nano(ts) AS ns, level, service, component, worker_id, event, request_id,
+  body, context, context_typed, trace_id, span_id,
+  hex(cityHash64(ts, trace_id, span_id, level, service, component, worker_id, event, request_id, body,
+    context, context_typed)) AS key
+FROM logs WHERE %s ORDER BY toStartOfMinute(ts) DESC, ts DESC LIMIT {limit:UInt32}"""
 
 
 class Logs:
@@ -47,52 +49,34 @@ class Logs:
         since_ns: int | None = None,
         limit: int = 200,
     ) -> list[dict[str, Any]]:
-        """The newest `limit` records that fit all conditions, oldest first.
+        """The newest `limit` records that fit all conditions, oldest first; see `LogFilter` for what each asks."""
+        asked = LogFilter(
+            trace_id=trace_id.lower() if trace_id is not None else None,
+            level=level,
+            event=event,
+            q=q,
+            request_id=request_id,
+            since_ns=since_ns,
+        )
+        return self.find(asked, limit=limit)
 
-        Args:
-            trace_id: 32 hex digits.
-            level: exactly this level, in either case.
-            event: exactly this event.
-            q: a piece of text in the event, the sentence or a value of the context, in either case.
-            request_id: exactly this request.
-            since_ns: only records after this time (nanoseconds since the epoch).
-            limit: at most so many.
-        """
-        if level is not None:
-            level = _LEVELS.get(level.upper(), level.upper())
-        asked = {
-            "trace_id": trace_id.lower() if trace_id is not None else None,
-            "level": level,
-            "event": event,
-            "request_id": request_id,
-        }
-        where = [f"{column} = {{{column}:String}}" for column in _EQUAL if asked[column] is not None]
-        params: dict[str, Param] = {column: value for column, value in asked.items() if value is not None}
-        if q:
-            where.append(_TEXT_MATCH)
-            params["q"] = q
-        if since_ns is not None:
-            where.append("ts > fromUnixTimestamp64Nano({since_ns:Int64})")
-            params["since_ns"] = since_ns
-        params["limit"] = limit
-        return [_record(row) for row in reversed(self._newest(where, params, limit))]
+    def find(self, asked: LogFilter, *, limit: int = 200) -> list[dict[str, Any]]:
+        """The newest `limit` records that fit, oldest first."""
+        return [_record(row) for row in reversed(self._newest(asked, limit))]
 
-    def _newest(self, where: list[str], params: dict[str, Param], limit: int) -> list[Row]:
+    def keyed(self, asked: LogFilter, *, limit: int = 200) -> list[tuple[str, int, dict[str, Any]]]:
+        """`find`, each record with a key that is its own, and its time in nanoseconds since the epoch."""
+        return [(row["key"], row["ns"], _record(row)) for row in reversed(self._newest(asked, limit))]
+
+    def _newest(self, asked: LogFilter, limit: int) -> list[Row]:
         rows: list[Row] = []
-        now_s = self._clock_ns() // _NS
-        # An id finds its few records by index; anything else is looked for in the newest hours first.
-        by_id = "trace_id" in params or "request_id" in params or "since_ns" in params
-        windows = () if by_id else tuple(now_s - window for window in _WINDOWS_S)
-        for from_s in (*windows, None):
-            recent = [] if from_s is None else ["ts >= toDateTime({from_s:Int64})"]
-            condition = " AND ".join([*where, *recent]) or "1"
-            rows = self._store.rows(
-                "SELECT toUnixTimestamp64Nano(ts) AS ns, level, service, component, worker_id, event, request_id, "
-                "body, context, context_typed, trace_id, span_id "
-                f"FROM logs WHERE {condition} "
-                "ORDER BY toStartOfMinute(ts) DESC, ts DESC LIMIT {limit:UInt32}",
-                params if from_s is None else params | {"from_s": from_s},
-            )
+        now_ns = self._clock_ns()
+        # What no index finds is looked for in the newest hours first.
+        windows = () if asked.is_narrow else _WINDOWS_S
+        for window in (*windows, None):
+            within = asked if window is None else replace(asked, start_ns=max(0, now_ns - window * _NS))
+            where, params = within.sql()
+            rows = self._store.rows(_NEWEST % where, params | {"limit": limit})
             if len(rows) >= limit:
                 break
         return rows

@@ -25,24 +25,30 @@ Event = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class GpuTrack:
-    """One metric of one GPU over time: (nanoseconds since the epoch, value), as a range query gives them."""
+    """One metric of one GPU over time, in (nanoseconds since the epoch, value), by time.
+
+    `reason` tells the tracks of `rushes_gpu_throttled` apart; `worker_id` is whose GPU it was ("" says: nobody's).
+    """
 
     gpu_index: str
     gpu_type: str
     metric: str
     points: Sequence[tuple[int, float]]
+    worker_id: str = ""
+    reason: str = ""
 
 
 def chrome_trace(spans: Sequence[SpanRow], gpu: Sequence[GpuTrack] = ()) -> dict[str, Any]:
     """The trace as a JSON object for Perfetto's "Open trace file".
 
     Times are whole microseconds from the trace's start; the exact nanoseconds, ids, attributes and resource are in
-    `args`. Points of `gpu` before the trace's start are left out. The result depends on the spans, not on their
-    order.
+    `args`. Spans that are sums over modules (`rushes.aggregated`) have the category "sum": their length counts, not
+    their place. The result depends on the spans, not on their order.
 
     Args:
         spans: one trace, or several that are to be seen together.
-        gpu: counters to be drawn below, each GPU as a process of its own.
+        gpu: counters to be drawn below, each GPU as a process of its own. A counter holds until its next point:
+            the last one before the trace's start stands at its start; those after its end are left out.
     """
     ordered = sorted(spans, key=_order(spans))
     points = [time_ns for track in gpu for time_ns, _ in track.points]
@@ -53,7 +59,8 @@ def chrome_trace(spans: Sequence[SpanRow], gpu: Sequence[GpuTrack] = ()) -> dict
         services.setdefault(_service(span), []).append(span)
     for pid, (service, members) in enumerate(services.items(), start=1):
         events.extend(_service_events(pid, " ".join(filter(None, service)), members, spans, origin_ns))
-    events.extend(_gpu_events(len(services) + 1, gpu, origin_ns))
+    end_ns = max((_end_ns(s) for s in ordered), default=max(points, default=0))
+    events.extend(_gpu_events(len(services) + 1, gpu, origin_ns, end_ns))
     return {
         "displayTimeUnit": "ms",
         "otherData": {
@@ -159,7 +166,7 @@ def _service_events(
         yield {
             "ph": "X",
             "name": span.name,
-            "cat": "error" if span.status == "error" else "span",
+            "cat": _category(span),
             "pid": pid,
             "tid": tid,
             "ts": start - _us(origin_ns),
@@ -179,6 +186,12 @@ def _service_events(
             }
 
 
+def _category(span: SpanRow) -> str:
+    if span.status == "error":
+        return "error"
+    return "sum" if span.attributes.get("rushes.aggregated") is True else "span"
+
+
 def _args(span: SpanRow) -> Event:
     # Nanoseconds and other long numbers as text: a viewer's numbers are floating-point.
     return {
@@ -195,24 +208,25 @@ def _args(span: SpanRow) -> Event:
     }
 
 
-def _gpu_events(first_pid: int, gpu: Sequence[GpuTrack], origin_ns: int) -> Iterator[Event]:
+def _gpu_events(first_pid: int, gpu: Sequence[GpuTrack], origin_ns: int, end_ns: int) -> Iterator[Event]:
     by_gpu: dict[tuple[int, str, str], list[GpuTrack]] = {}
     for track in gpu:
         number = int(track.gpu_index) if track.gpu_index.isdecimal() else -1
         by_gpu.setdefault((number, track.gpu_index, track.gpu_type), []).append(track)
     for pid, (which, tracks) in enumerate(sorted(by_gpu.items()), start=first_pid):
         yield _process(pid, f"GPU {which[1]} {which[2]}".strip())
-        for track in sorted(tracks, key=lambda t: (t.metric, sorted(t.points))):
-            for time_ns, value in sorted(track.points):
-                if time_ns >= origin_ns and math.isfinite(value):
-                    yield {
-                        "ph": "C",
-                        "name": track.metric,
-                        "cat": "gpu",
-                        "pid": pid,
-                        "ts": _us(time_ns) - _us(origin_ns),
-                        "args": {"value": value},
-                    }
+        for track in sorted(tracks, key=lambda t: (t.metric, t.reason, sorted(t.points))):
+            known = [(at, v) for at, v in sorted(track.points) if at <= end_ns and math.isfinite(v)]
+            begun = [(origin_ns, v) for at, v in known if at <= origin_ns][-1:]
+            for time_ns, value in begun + [(at, v) for at, v in known if at > origin_ns]:
+                yield {
+                    "ph": "C",
+                    "name": f"{track.metric} {track.reason}".strip(),
+                    "cat": "gpu",
+                    "pid": pid,
+                    "ts": _us(time_ns) - _us(origin_ns),
+                    "args": {"value": value},
+                }
 
 
 def _process(pid: int, name: str) -> Event:

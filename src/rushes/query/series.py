@@ -9,6 +9,7 @@ import promql_parser as parser
 
 from rushes.query.promql.matching import condition, selector
 from rushes.query.promql.model import NAME, Labels, PromQLError, key_of
+from rushes.query.promql.parsing import parsed
 from rushes.store.interface import Param, Row, Store, StoreError, StoreQueryError
 
 __all__ = ["Exemplar", "ExemplarSeries", "MetricHelp", "SeriesIndex"]
@@ -153,10 +154,6 @@ def _where(match: list[str], start_s: float | None) -> tuple[str, dict[str, Para
 
 
 def _selectors(expr: str) -> list[parser.VectorSelector]:
-    try:
-        parsed = parser.parse(expr)
-    except ValueError as error:
-        raise PromQLError("bad_data", f"invalid parameter 'query': {error}") from error
     found: list[parser.VectorSelector] = []
 
     def visit(node: Any) -> bool:
@@ -164,5 +161,5 @@ def _selectors(expr: str) -> list[parser.VectorSelector]:
             found.append(node)
         return True
 
-    parser.walk(parsed, visit)
+    parser.walk(parsed(expr), visit)
     return found

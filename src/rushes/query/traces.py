@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from rushes.query.attributes import Attributes, joined
-from rushes.store.interface import Param, Row, Store
+from rushes.query.otlp import traces_data
+from rushes.query.span_filter import SpanFilter
+from rushes.store.interface import Row, Store
 
-__all__ = ["TRACE_STATUSES", "SpanRow", "TraceSummary", "Traces"]
+__all__ = ["TRACE_ORDERS", "TRACE_STATUSES", "SpanRow", "TraceSummary", "Traces"]
 
 TRACE_STATUSES: Final = ("unset", "ok", "error")
 
 _MAX_SPANS: Final = 50_000
+_MAX_OF_SEVERAL: Final = 200_000
 _NS: Final = 1_000_000_000
-_LONGEST_MS: Final = 1e13  # 300 years, more than nanoseconds since the epoch can span
 # Newest first without reading everything: most lists are filled by the last hour.
 _WINDOWS_S: Final = (3_600, 86_400)
 
@@ -30,12 +32,24 @@ _ONE: Final = f"""
 SELECT {_COLUMNS} FROM spans WHERE trace_id = {{trace_id:String}}
 ORDER BY ts, parent_span_id != '', span_id LIMIT 1 BY span_id LIMIT {_MAX_SPANS}"""
 
+_SEVERAL: Final = f"""
+SELECT {_COLUMNS} FROM spans WHERE trace_id IN {{ids:Array(String)}}
+ORDER BY ts, parent_span_id != '', span_id LIMIT 1 BY trace_id, span_id LIMIT {_MAX_OF_SEVERAL}"""
+
+_ORDERS: Final = {
+    "newest": "max(ts) DESC",
+    "oldest": "min(ts)",
+    "longest": "max(duration) DESC",
+    "shortest": "min(duration)",
+}
+TRACE_ORDERS: Final = tuple(_ORDERS)
+
 
 @dataclass(frozen=True, slots=True)
 class SpanRow:
     """One span. Times are nanoseconds since the epoch, `status` is "unset", "ok" or "error".
 
-    `events` are dicts of `name`, `time_ns` and `attributes`.
+    `events` are dicts of `name`, `time_ns` and `attributes`, `links` of `trace_id`, `span_id` and `attributes`.
     """
 
     trace_id: str
@@ -51,6 +65,10 @@ class SpanRow:
     attributes: Attributes
     resource: Attributes
     events: list[dict[str, Any]]
+    links: list[dict[str, Any]] = field(default_factory=list)
+    trace_state: str = ""
+    scope_name: str = ""
+    scope_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +101,15 @@ class Traces:
 
     def get(self, trace_id: str) -> list[SpanRow]:
         """The trace's spans by start time, empty when it isn't known."""
-        return [_span(row) for row in self._rows(trace_id)]
+        return [_span(row) for row in self._store.rows(_ONE, {"trace_id": trace_id.lower()})]
+
+    def get_all(self, trace_ids: Sequence[str]) -> dict[str, list[SpanRow]]:
+        """The spans of several traces by id, each by start time, in the order asked; unknown ones are left out."""
+        found: dict[str, list[SpanRow]] = {each.lower(): [] for each in trace_ids}
+        if found:
+            for row in self._store.rows(_SEVERAL, {"ids": list(found)}):
+                found[row["trace_id"]].append(_span(row))
+        return {trace_id: spans for trace_id, spans in found.items() if spans}
 
     def search(
         self,
@@ -93,55 +119,43 @@ class Traces:
         status: str | None = None,
         limit: int = 50,
     ) -> list[TraceSummary]:
-        """Traces with a span that fits all the given conditions, newest first.
+        """Traces with a span that fits all the given conditions, newest first; see `find` for more of them."""
+        asked = SpanFilter(service=service, name=name, min_duration_ms=min_duration_ms, status=status)
+        return self.find(asked, limit=limit)
+
+    def find(self, asked: SpanFilter, *, order: str = "newest", limit: int = 50) -> list[TraceSummary]:
+        """Traces with a span that fits.
 
         Args:
-            service: the span's service.
-            name: the span's name.
-            min_duration_ms: the span took at least so many milliseconds.
-            status: one of TRACE_STATUSES.
+            asked: what the span is like.
+            order: one of TRACE_ORDERS: by the time, or by the duration, of the spans that fit.
             limit: at most so many traces.
         """
-        where, params = _conditions(service, name, min_duration_ms, status)
-        now_s = self._clock_ns() // _NS
-        ids: list[str] = []
-        for since in (*(now_s - window for window in _WINDOWS_S), None):
-            recent = "" if since is None else " AND ts >= toDateTime({since:Int64})"
-            # Joined to the root's place in time: a trace is as new as its newest fitting span.
+        found = self._summaries(self.ids(asked, order=order, limit=limit))
+        return sorted(found, key=lambda one: -one.start_ns) if order == "newest" else found
+
+    def ids(self, asked: SpanFilter, *, order: str = "newest", limit: int = 50) -> list[str]:
+        """The ids alone of the traces that `find` tells of."""
+        by = _ORDERS[order]
+        now_ns = self._clock_ns()
+        found: list[str] = []
+        windows = _WINDOWS_S if order == "newest" and not asked.is_bounded else ()
+        for window in (*windows, None):
+            within = asked if window is None else replace(asked, start_ns=max(0, now_ns - window * _NS))
+            where, params = within.sql()
             rows = self._store.rows(
-                f"SELECT trace_id FROM spans WHERE {where}{recent} "
-                "GROUP BY trace_id ORDER BY max(ts) DESC, trace_id LIMIT {limit:UInt32}",
-                params | {"limit": limit} | ({} if since is None else {"since": since}),
+                f"SELECT trace_id FROM spans WHERE {where} "
+                f"GROUP BY trace_id ORDER BY {by}, trace_id LIMIT {{limit:UInt32}}",
+                params | {"limit": limit},
             )
-            ids = [row["trace_id"] for row in rows]
-            if len(ids) >= limit:
+            found = [row["trace_id"] for row in rows]
+            if len(found) >= limit:
                 break
-        return self._summaries(ids)
+        return found
 
     def otlp_json(self, trace_id: str) -> dict[str, Any]:
         """The trace as OTLP/JSON has it: hex ids, 64-bit integers as strings; no spans when unknown."""
-        resources: dict[str, dict[str, Any]] = {}
-        for row in self._rows(trace_id):
-            resource = joined(row["resource"], row["resource_typed"])
-            key = json.dumps(resource, sort_keys=True)
-            by_resource = resources.setdefault(key, {"resource": resource, "scopes": {}})
-            scope = (row["scope_name"], row["scope_version"])
-            by_resource["scopes"].setdefault(scope, []).append(_otlp_span(row))
-        return {
-            "resourceSpans": [
-                {
-                    "resource": {"attributes": _otlp_attributes(entry["resource"])},
-                    "scopeSpans": [
-                        {"scope": {"name": name, "version": version}, "spans": spans}
-                        for (name, version), spans in entry["scopes"].items()
-                    ],
-                }
-                for entry in resources.values()
-            ]
-        }
-
-    def _rows(self, trace_id: str) -> list[Row]:
-        return self._store.rows(_ONE, {"trace_id": trace_id.lower()})
+        return traces_data(self.get(trace_id))
 
     def _summaries(self, ids: list[str]) -> list[TraceSummary]:
         if not ids:
@@ -166,26 +180,7 @@ class Traces:
         )
         found = {row["trace_id"]: _summary(row) for row in rows}
         # A span can be dropped by retention between the two statements.
-        return sorted((found[each] for each in ids if each in found), key=lambda one: -one.start_ns)
-
-
-def _conditions(
-    service: str | None, name: str | None, min_duration_ms: float | None, status: str | None
-) -> tuple[str, dict[str, Param]]:
-    where, params = ["trace_id != ''"], dict[str, Param]()
-    if service is not None:
-        where.append("service = {service:String}")
-        params["service"] = service
-    if name is not None:
-        where.append("name = {name:String}")
-        params["name"] = name
-    if min_duration_ms is not None:
-        where.append("duration >= {shortest:UInt64}")
-        params["shortest"] = round(min(max(0.0, min_duration_ms), _LONGEST_MS) * 1e6)
-    if status is not None:
-        where.append("status = {status:String}")
-        params["status"] = status
-    return " AND ".join(where), params
+        return [found[each] for each in ids if each in found]
 
 
 def _summary(row: Row) -> TraceSummary:
@@ -219,70 +214,8 @@ def _span(row: Row) -> SpanRow:
         attributes=joined(row["attributes"], row["attributes_typed"]),
         resource=joined(row["resource"], row["resource_typed"]),
         events=json.loads(row["events"]) if row["events"] else [],
+        links=json.loads(row["links"]) if row["links"] else [],
+        trace_state=row["trace_state"],
+        scope_name=row["scope_name"],
+        scope_version=row["scope_version"],
     )
-
-
-_KINDS: Final = {"unspecified": 0, "internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
-_STATUSES: Final = {status: code for code, status in enumerate(TRACE_STATUSES)}
-
-
-def _otlp_span(row: Row) -> dict[str, Any]:
-    start: int = row["start_ns"]
-    span: dict[str, Any] = {
-        "traceId": row["trace_id"],
-        "spanId": row["span_id"],
-        "name": row["name"],
-        "kind": _KINDS.get(row["kind"], 0),
-        "startTimeUnixNano": str(start),
-        "endTimeUnixNano": str(start + row["duration"]),
-        "attributes": _otlp_attributes(joined(row["attributes"], row["attributes_typed"])),
-        "status": {"code": _STATUSES.get(row["status"], 0)},
-    }
-    if row["parent_span_id"]:
-        span["parentSpanId"] = row["parent_span_id"]
-    if row["trace_state"]:
-        span["traceState"] = row["trace_state"]
-    if row["status_message"]:
-        span["status"]["message"] = row["status_message"]
-    if row["events"]:
-        span["events"] = [
-            {
-                "timeUnixNano": str(event["time_ns"]),
-                "name": event["name"],
-                "attributes": _otlp_attributes(event["attributes"]),
-            }
-            for event in json.loads(row["events"])
-        ]
-    if row["links"]:
-        span["links"] = [
-            {
-                "traceId": link["trace_id"],
-                "spanId": link["span_id"],
-                "attributes": _otlp_attributes(link["attributes"]),
-            }
-            for link in json.loads(row["links"])
-        ]
-    return span
-
-
-def _otlp_attributes(attributes: Attributes) -> list[dict[str, Any]]:
-    return [{"key": key, "value": _otlp_value(value)} for key, value in attributes.items()]
-
-
-def _otlp_value(value: Any) -> dict[str, Any]:
-    match value:
-        case None:
-            typed: dict[str, Any] = {}
-        case bool():
-            typed = {"boolValue": value}
-        case int():
-            typed = {"intValue": str(value)}
-        case float():
-            typed = {"doubleValue": value}
-        case list():
-            typed = {"arrayValue": {"values": [_otlp_value(item) for item in value]}}
-        case dict():
-            typed = {"kvlistValue": {"values": _otlp_attributes(value)}}
-        case _:
-            typed = {"stringValue": str(value)}
-    return typed

@@ -6,10 +6,20 @@ from typing import Final
 
 import promql_parser as parser
 
-from rushes.query.promql.model import NAME, PromQLError, unsupported
+from rushes.query.promql.model import NAME, PromQLError
+from rushes.query.promql.parsing import parsed
 from rushes.store.interface import Param
 
-__all__ = ["condition", "equalities", "matchers_of", "selector"]
+__all__ = [
+    "by_metric_alone",
+    "condition",
+    "equalities",
+    "matchers_of",
+    "metric_of",
+    "on_metric",
+    "selector",
+    "tests_of",
+]
 
 _OPERATORS: Final = (  # the parser's enumerations can be compared, but are no keys
     (parser.MatchOp.Equal, "{left} = {{{value}:String}}"),
@@ -26,18 +36,20 @@ def selector(text: str) -> parser.VectorSelector:
     Raises:
         PromQLError: it is none.
     """
-    try:
-        expr = parser.parse(text)
-    except ValueError as error:
-        raise PromQLError("bad_data", f"invalid selector {text!r}: {error}") from error
+    expr = parsed(text, parameter="match[]")
     if not isinstance(expr, parser.VectorSelector):
-        raise PromQLError("bad_data", f"{text!r} is not a series selector")
+        raise PromQLError("bad_data", f'invalid parameter "match[]": {text} is not a series selector')
     return expr
 
 
 def matchers_of(of: parser.VectorSelector) -> list[parser.Matcher]:
+    """All matchers, the metric's name among them.
+
+    Raises:
+        PromQLError: some are alternatives, which PromQL doesn't have.
+    """
     if of.matchers.or_matchers:
-        raise unsupported('"or" between matchers')
+        raise PromQLError("bad_data", 'parse error: unexpected "or" in label matching, expected "," or "}"')
     found = list(of.matchers.matchers)
     if of.name is not None:
         found.append(parser.Matcher(parser.MatchOp.Equal, NAME, of.name))
@@ -46,9 +58,43 @@ def matchers_of(of: parser.VectorSelector) -> list[parser.Matcher]:
 
 def condition(of: parser.VectorSelector, prefix: str = "m") -> tuple[str, dict[str, Param]]:
     """SQL on the columns `metric` and `labels`, and its parameters; a label that is absent is empty."""
+    return _condition(matchers_of(of), prefix)
+
+
+def on_metric(of: parser.VectorSelector, prefix: str = "k") -> tuple[str, dict[str, Param]]:
+    """The part of `condition` that is about the column `metric` alone, which every table is sorted by."""
+    where, params = _condition([matcher for matcher in matchers_of(of) if matcher.name == NAME], prefix)
+    return where or "1", params
+
+
+def by_metric_alone(of: parser.VectorSelector) -> bool:
+    """Whether all matchers are about the metric's name."""
+    return all(matcher.name == NAME for matcher in matchers_of(of))
+
+
+def metric_of(of: parser.VectorSelector) -> str | None:
+    """The one metric that a selector means, if it means one."""
+    for matcher in matchers_of(of):
+        if matcher.name == NAME and matcher.op == parser.MatchOp.Equal:
+            return str(matcher.value)
+    return None
+
+
+def tests_of(of: parser.VectorSelector) -> list[tuple[str, str, bool]] | None:
+    """The label matchers as (label, value, whether equal); None if there is a pattern, which is for the store."""
+    found = []
+    for matcher in matchers_of(of):
+        if matcher.op in _PATTERNS:
+            return None
+        if matcher.name != NAME:
+            found.append((matcher.name, matcher.value, matcher.op == parser.MatchOp.Equal))
+    return found
+
+
+def _condition(matchers: list[parser.Matcher], prefix: str) -> tuple[str, dict[str, Param]]:
     parts: list[str] = []
     params: dict[str, Param] = {}
-    for number, matcher in enumerate(matchers_of(of)):
+    for number, matcher in enumerate(matchers):
         value = f"{prefix}v{number}"
         left = "metric"
         if matcher.name != NAME:

@@ -1,4 +1,7 @@
-"""Functions over windows of samples: rates with Prometheus 3's extrapolation, and the `_over_time` family."""
+"""Functions over windows of samples: rates with Prometheus 3's extrapolation, and the `_over_time` family.
+
+Numbers are worked on all at once; windows that have native histograms are looked at one by one.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,18 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from rushes.query.promql.model import Floats, Integers, Mask, Vector, without_name
+from rushes.query.promql import fits, range_histograms
+from rushes.query.promql.model import NAME, Floats, Integers, Mask, Vector, without_name
+from rushes.query.promql.notes import Notes
 from rushes.query.promql.selectors import Windows
 
-__all__ = ["RANGE_FUNCTIONS", "quantile_of", "quantile_over_time"]
+__all__ = ["RANGE_FUNCTIONS", "named", "over_windows"]
 
 _Result: TypeAlias = tuple[Floats, Mask]
 _Function: TypeAlias = Callable[[Windows], _Result]
 _NEAR: Final = 1.1  # a sample this many average intervals from the window's edge counts as at the edge
+_KEEP_NAME: Final = ("last_over_time", "first_over_time")
+_COUNTERS: Final = ("rate", "increase")
 
 
 def _at(array: Any, positions: Integers) -> Any:
@@ -47,21 +54,28 @@ def _increase(of: Windows, *, counter: bool, per_second: bool) -> _Result:
         drops[1:][fell] = of.values[:-1][fell]
         if fell.any():
             result = result + _reduced(np.add, drops, np.minimum(low + 1, high), high, 0.0)
-    first_ms, last_ms = _at(of.ts, low), _at(of.ts, high - 1)
+    sampled, factor = extrapolation(of, first if counter else None, result)
+    if per_second:
+        factor = factor / (of.range_ms / 1000)
+    return result * factor, present & (sampled > 0)
+
+
+def extrapolation(of: Windows, first: Floats | None, rise: Floats) -> tuple[Floats, Floats]:
+    """The seconds between each window's first and last sample, and how much more than that the window stands for.
+
+    A counter, whose first values are given, isn't extended further back than to where it was zero.
+    """
+    first_ms, last_ms = _at(of.ts, of.low), _at(of.ts, of.high - 1)
     to_start = (first_ms - (of.times - of.range_ms)[None, :]) / 1000
     to_end = (of.times[None, :] - last_ms) / 1000
     sampled = (last_ms - first_ms) / 1000
-    average = sampled / np.maximum(high - low - 1, 1)
+    average = sampled / np.maximum(of.high - of.low - 1, 1)
     to_start = np.where(to_start >= average * _NEAR, average / 2, to_start)
-    if counter:
-        # A counter can't have been below zero: it is not extended further back than to where it was zero.
-        to_zero = np.where((result > 0) & (first >= 0), sampled * (first / result), to_start)
+    if first is not None:
+        to_zero = np.where((rise > 0) & (first >= 0), sampled * (first / rise), to_start)
         to_start = np.where(to_zero < to_start, to_zero, to_start)
     to_end = np.where(to_end >= average * _NEAR, average / 2, to_end)
-    factor = (sampled + to_start + to_end) / sampled
-    if per_second:
-        factor = factor / (of.range_ms / 1000)
-    return result * factor, present
+    return sampled, (sampled + to_start + to_end) / sampled
 
 
 def _rate(of: Windows) -> _Result:
@@ -107,7 +121,15 @@ def _sum(of: Windows) -> _Result:
 
 def _avg(of: Windows) -> _Result:
     total, present = _sum(of)
-    return total / (of.high - of.low), present
+    count = of.high - of.low
+    mean = total / count
+    finite = np.isfinite(of.values)
+    if (np.isinf(mean) & present).any() and finite.any():
+        # The sum, not the mean, may be out of range: add up shares instead.
+        largest = float(np.abs(of.values[finite]).max()) or 1.0
+        shares = _reduced(np.add, of.values / largest, of.low, of.high, 0.0)
+        mean = np.where(np.isinf(mean), shares / count * largest, mean)
+    return mean, present
 
 
 def _min(of: Windows) -> _Result:
@@ -120,6 +142,10 @@ def _max(of: Windows) -> _Result:
 
 def _last(of: Windows) -> _Result:
     return _at(of.values, of.high - 1), of.filled
+
+
+def _first(of: Windows) -> _Result:
+    return _at(of.values, of.low), of.filled
 
 
 def _changed(of: Windows, differs: Callable[[Floats, Floats], Mask]) -> _Result:
@@ -137,7 +163,7 @@ def _resets(of: Windows) -> _Result:
     return _changed(of, lambda now, before: now < before)
 
 
-_FUNCTIONS: Final[dict[str, _Function]] = {
+RANGE_FUNCTIONS: Final[dict[str, _Function]] = {
     "rate": _rate,
     "increase": _increased,
     "delta": _delta,
@@ -151,48 +177,39 @@ _FUNCTIONS: Final[dict[str, _Function]] = {
     "sum_over_time": _sum,
     "count_over_time": _count,
     "last_over_time": _last,
+    "first_over_time": _first,
     "present_over_time": _present,
+    "stddev_over_time": fits.deviation,
+    "stdvar_over_time": fits.variance,
+    "deriv": fits.slope,
 }
-
-
-def _applied(name: str, function: _Function) -> Callable[[Windows], Vector]:
-    def apply(of: Windows) -> Vector:
-        with np.errstate(all="ignore"):  # what isn't present may divide by zero
-            values, present = function(of)
-        # The last sample is still a sample of that metric; everything else is something new.
-        labels = of.labels if name == "last_over_time" else without_name(of.labels)
-        return Vector(labels, values, present).unique()
-
-    return apply
-
-
-RANGE_FUNCTIONS: Final = {name: _applied(name, function) for name, function in _FUNCTIONS.items()}
 """Functions of one range vector, by their PromQL names."""
 
 
-def quantile_over_time(quantile: Floats, of: Windows) -> Vector:
-    """The quantile (one a step) of each window's values."""
-    values = np.full(of.low.shape, np.nan)
-    filled = of.filled
-    for row, step in np.argwhere(filled):
-        window = of.values[of.low[row, step] : of.high[row, step]]
-        values[row, step] = quantile_of(float(quantile[step]), window)
-    return Vector(without_name(of.labels), values, filled).unique()
+def over_windows(name: str, of: Windows, notes: Notes, function: _Function | None = None) -> Vector:
+    """A range function's value in every window; `function` stands for one that has further arguments.
+
+    Raises:
+        PromQLError: two series are the same without the metric's name.
+    """
+    floats = of.floats
+    with np.errstate(all="ignore"):  # what isn't present may divide by zero
+        values, present = (function or RANGE_FUNCTIONS[name])(floats)
+    result = Vector(of.labels, values, present)
+    if of.histograms is not None:
+        result = range_histograms.overlaid(name, of, floats, result, notes)
+    return named(name, result, notes)
 
 
-def quantile_of(quantile: float, values: Floats) -> float:
-    """A quantile by linear interpolation between ranks, as Prometheus has it; NaNs rank lowest."""
-    if not len(values) or np.isnan(quantile):
-        return float("nan")
-    if quantile < 0:
-        return float("-inf")
-    if quantile > 1:
-        return float("inf")
-    ordered = np.sort(values)
-    missing = int(np.isnan(ordered).sum())
-    ordered = np.roll(ordered, missing)
-    rank = quantile * (len(ordered) - 1)
-    below = max(0, int(np.floor(rank)))
-    above = min(len(ordered) - 1, below + 1)
-    weight = rank - np.floor(rank)
-    return float(ordered[below] * (1 - weight) + ordered[above] * weight)
+def named(name: str, of: Vector, notes: Notes) -> Vector:
+    """The result under its labels: the first or last sample is still that metric's, all else is something new.
+
+    Raises:
+        PromQLError: two series are the same without the metric's name.
+    """
+    if name in _COUNTERS and of.histograms is None:
+        for metric in dict.fromkeys(labels.get(NAME, "") for labels in of.labels):
+            notes.not_counter(metric)
+    if name in _KEEP_NAME:
+        return of.unique(taking_turns=False)
+    return of.relabelled(without_name(of.labels)).unique(taking_turns=False)

@@ -13,35 +13,39 @@ from typing import Any, Final
 import numpy as np
 import promql_parser as parser
 
-from rushes.query.promql.matching import condition
-from rushes.query.promql.model import (
-    MAX_POINTS,
-    NAME,
-    Floats,
-    Integers,
-    Labels,
-    Mask,
-    PromQLError,
-    Vector,
+from rushes.query.promql.matching import by_metric_alone, condition, on_metric
+from rushes.query.promql.model import Floats, Integers, Labels, Mask, Objects, Vector, is_histogram
+from rushes.query.promql.native import Buckets, Histogram
+from rushes.query.promql.reader import Reader
+from rushes.store.interface import Param
+
+__all__ = [
+    "STALE",
+    "Grid",
+    "Windows",
+    "chosen",
+    "has_histograms",
+    "milliseconds",
+    "newest",
+    "numbers",
+    "of_steps",
+    "windows",
+]
+
+STALE: Final = 0x7FF0000000000002
+
+_BETWEEN: Final = (
+    "ts > fromUnixTimestamp64Milli({after:Int64}) AND ts <= fromUnixTimestamp64Milli({until:Int64})"
 )
-from rushes.store.interface import Store, StoreError, StoreQueryError
 
-__all__ = ["Grid", "Windows", "instant_vector", "milliseconds", "windows"]
+_SAMPLES: Final = """
+SELECT series_id, groupArray(toUnixTimestamp64Milli(ts)) AS ts_ms, groupArray(value) AS sample
+FROM (SELECT series_id, ts, value FROM samples WHERE %s LIMIT {limit:UInt64}) GROUP BY series_id"""
 
-_STALE: Final = 0x7FF0000000000002
-
-_SQL: Final = """
-WITH matched AS (
-  SELECT metric, series_id, any(labels) AS of_series FROM series WHERE %s GROUP BY metric, series_id
-)
-SELECT metric, of_series, ts_ms, sample FROM (
-  SELECT metric, series_id,
-    groupArray(toUnixTimestamp64Milli(ts)) AS ts_ms, groupArray(value) AS sample
-  FROM samples
-  WHERE metric IN (SELECT metric FROM matched) AND series_id IN (SELECT series_id FROM matched)
-    AND ts > fromUnixTimestamp64Milli({after:Int64}) AND ts <= fromUnixTimestamp64Milli({until:Int64})
-  GROUP BY metric, series_id
-) AS found INNER JOIN matched USING (metric, series_id)"""
+_HISTOGRAMS: Final = """
+SELECT series_id, toUnixTimestamp64Milli(ts) AS ts_ms, count, sum, schema, gauge, zero_threshold, zero_count,
+  positive_indices, positive_counts, negative_indices, negative_counts, custom_bounds
+FROM histograms WHERE %s ORDER BY series_id, ts LIMIT 1 BY series_id, ts LIMIT {limit:UInt64}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Grid:
     start: int
     end: int
 
-    def seen_by(self, of: parser.VectorSelector) -> Integers:
+    def seen_by(self, of: parser.VectorSelector | parser.SubqueryExpr) -> Integers:
         """The times that a selector looks at, after its `@` and offset."""
         times = self.times
         if of.at is not None:
@@ -69,7 +73,11 @@ class Grid:
 
 @dataclass(slots=True)
 class Windows:
-    """The windows (t - range, t] of a selector: positions [low, high) of row s (series) and column t (step)."""
+    """The windows (t - range, t] of a selector: positions [low, high) of row s (series) and column t (step).
+
+    `histograms`, if there, has a native histogram where the sample is one and None elsewhere. `steps` are the
+    query's own times, `times` those that are looked at; both in milliseconds.
+    """
 
     labels: list[Labels]
     ts: Integers
@@ -78,12 +86,33 @@ class Windows:
     low: Integers
     high: Integers
     times: Integers
+    steps: Integers
     range_ms: int
+    histograms: Objects | None = None
 
     @property
     def filled(self) -> Mask:
         """Where there is at least one sample."""
         return self.high > self.low
+
+    @property
+    def floats(self) -> Windows:
+        """The same windows without the samples that are native histograms."""
+        if self.histograms is None:
+            return self
+        number = ~is_histogram(self.histograms)
+        before = np.concatenate([[0], np.cumsum(number)])
+        return Windows(
+            self.labels,
+            self.ts[number],
+            self.values[number],
+            self.owner[number],
+            before[self.low],
+            before[self.high],
+            self.times,
+            self.steps,
+            self.range_ms,
+        )
 
 
 def milliseconds(duration: timedelta | None) -> int:
@@ -91,68 +120,109 @@ def milliseconds(duration: timedelta | None) -> int:
     return 0 if duration is None else duration // timedelta(milliseconds=1)
 
 
-def instant_vector(store: Store, of: parser.VectorSelector, grid: Grid, lookback_ms: int) -> Vector:
-    """The newest sample of each series at each step, unless it is stale or older than the lookback."""
-    found = _windows(store, of, grid, lookback_ms, stale=True)
-    if not found.labels:
-        return Vector.empty(len(grid.times))
-    newest = np.maximum(found.high - 1, 0)
-    values = found.values[newest]
-    present = found.filled & (values.view(np.uint64) != _STALE)
-    return Vector(found.labels, values, present).unique()
+def newest(of: Windows) -> tuple[Vector, Integers]:
+    """The newest sample in each window, unless it is stale, and when it was taken (milliseconds)."""
+    if not len(of.values):
+        return Vector.empty(len(of.steps)), np.empty((0, len(of.steps)), dtype=np.int64)
+    at = np.maximum(of.high - 1, 0)
+    values = of.values[at]
+    present = of.filled & (values.view(np.uint64) != STALE)
+    histograms = None if of.histograms is None else of.histograms[at]
+    return Vector(of.labels, values, present, histograms), of.ts[at]
 
 
-def windows(store: Store, of: parser.MatrixSelector, grid: Grid) -> Windows:
-    """The samples of a range selector; stale markers are no samples."""
-    return _windows(store, of.vector_selector, grid, milliseconds(of.range), stale=False)
+def windows(
+    reader: Reader, of: parser.VectorSelector, grid: Grid, range_ms: int, *, stale: bool = False
+) -> Windows:
+    """The samples of a selector; stale markers are none, unless they are asked for.
 
-
-def _windows(store: Store, of: parser.VectorSelector, grid: Grid, range_ms: int, *, stale: bool) -> Windows:
+    Raises:
+        PromQLError: the selector can't be evaluated, or finds too much.
+    """
     times = grid.seen_by(of)
-    labels, owner, ts, values = _fetch(store, of, int(times.min()) - range_ms, int(times.max()))
-    if len(labels) * len(times) > MAX_POINTS:
-        raise PromQLError(
-            "execution",
-            f"{len(labels)} series over {len(times)} steps are too many points: narrow the selector or widen the step",
-        )
+    after, until = int(times.min()) - range_ms, int(times.max())
+    labels, owner, ts, values = _samples(reader, of, after, until)
+    histograms: Objects | None = None
+    if has_histograms(reader, of):
+        found = _histograms(reader, of, after, until, {_key(each): row for row, each in enumerate(labels)})
+        if found.labels or len(found.owner):
+            labels = labels + found.labels
+            histograms = np.concatenate([np.full(len(ts), None, dtype=np.object_), found.histograms])
+            owner, ts = np.concatenate([owner, found.owner]), np.concatenate([ts, found.ts])
+            values = np.concatenate([values, found.values])
+            order = np.lexsort((ts, owner))
+            owner, ts, values, histograms = owner[order], ts[order], values[order], histograms[order]
+    reader.bound(len(ts))
+    reader.bound(len(labels) * len(times))
     if not stale:
-        real = values.view(np.uint64) != _STALE
-        owner, ts, values = owner[real], ts[real], values[real]
-    # One search for all: a series' samples lie between multiples of `span`.
-    origin = int(times.min()) - range_ms
-    span = int(times.max()) - origin + 1
-    keys = owner * span + (ts - origin)
-    bases = np.arange(len(labels), dtype=np.int64)[:, None] * span
-    high = np.searchsorted(keys, bases + (times - origin)[None, :], side="right")
-    low = np.searchsorted(keys, bases + (times - range_ms - origin)[None, :], side="right")
-    return Windows(labels, ts, values, owner, low, high, times, range_ms)
+        real = values.view(np.uint64) != STALE
+        if not real.all():
+            owner, ts, values = owner[real], ts[real], values[real]
+            histograms = None if histograms is None else histograms[real]
+    return _cut(Windows(labels, ts, values, owner, ts, ts, times, grid.times, range_ms, histograms))
 
 
-def _fetch(
-    store: Store, of: parser.VectorSelector, after: int, until: int
+def _cut(of: Windows) -> Windows:
+    """Find each window's positions: one search for all, since a series' samples lie between multiples of `span`."""
+    origin = int(of.times.min()) - of.range_ms
+    span = int(of.times.max()) - origin + 1
+    keys = of.owner * span + (of.ts - origin)
+    bases = np.arange(len(of.labels), dtype=np.int64)[:, None] * span
+    of.high = np.searchsorted(keys, bases + (of.times - origin)[None, :], side="right")
+    of.low = np.searchsorted(keys, bases + (of.times - of.range_ms - origin)[None, :], side="right")
+    return of
+
+
+def of_steps(vector: Vector, inner: Integers, times: Integers, steps: Integers, range_ms: int) -> Windows:
+    """The windows of a subquery: what an expression gave at its own steps `inner`."""
+    owner, column = np.nonzero(vector.present)
+    histograms = None if vector.histograms is None else vector.histograms[owner, column]
+    values = vector.values[owner, column]
+    ts = inner[column]
+    return _cut(Windows(vector.labels, ts, values, owner, ts, ts, times, steps, range_ms, histograms))
+
+
+def has_histograms(reader: Reader, of: parser.VectorSelector) -> bool:
+    """Whether any metric that the selector may mean has native histograms at all."""
+    where, params = on_metric(of)
+    return bool(reader.table(f"SELECT 1 AS one FROM histograms WHERE {where} LIMIT 1", params).num_rows)
+
+
+def chosen(
+    of: parser.VectorSelector, after: int, until: int, *, whole: bool = False
+) -> tuple[str, dict[str, Param]]:
+    """SQL on `metric`, `series_id` and `ts` for the samples of a selector, or the whole metric, in (after, until]."""
+    where, params = on_metric(of)
+    if not whole and not by_metric_alone(of):
+        condition_, more = condition(of)
+        where += f" AND series_id IN (SELECT series_id FROM series WHERE {condition_})"
+        params |= more
+    return f"{where} AND {_BETWEEN}", params | {"after": after, "until": until}
+
+
+def numbers(array: Any) -> Any:
+    """An Arrow array's numbers; chunked arrays of no chunk are empty."""
+    return array.to_numpy(zero_copy_only=False)
+
+
+def _samples(
+    reader: Reader, of: parser.VectorSelector, after: int, until: int
 ) -> tuple[list[Labels], Integers, Integers, Floats]:
-    where, params = condition(of)
-    try:
-        table = store.query(_SQL % where, params | {"after": after, "until": until})
-    except StoreQueryError as error:
-        raise PromQLError("bad_data", f"a matcher can't be evaluated: {error}") from error
-    except StoreError as error:
-        raise PromQLError("execution", str(error)) from error
-    labels = [
-        {NAME: metric, **dict(of_series)}
-        for metric, of_series in zip(table["metric"].to_pylist(), table["of_series"].to_pylist(), strict=True)
-    ]
+    where, params = chosen(of, after, until)
+    table = reader.table(_SAMPLES % where, params | {"limit": reader.max_samples + 1})
+    labels, table = reader.labelled(table)
     lists = table["ts_ms"].combine_chunks()
-    sizes = np.diff(_numpy(lists.offsets)) if labels else np.empty(0, dtype=np.int64)
-    ts = _numpy(lists.flatten()).astype(np.int64, copy=False)
-    values = _numpy(table["sample"].combine_chunks().flatten()).astype(np.float64, copy=False)
+    sizes = np.diff(numbers(lists.offsets)) if labels else np.empty(0, dtype=np.int64)
+    ts = numbers(lists.flatten()).astype(np.int64, copy=False)
+    values = numbers(table["sample"].combine_chunks().flatten()).astype(np.float64, copy=False)
     owner = np.repeat(np.arange(len(labels), dtype=np.int64), sizes)
+    reader.bound(len(ts))
     return labels, *_ordered(owner, ts, values)
 
 
 def _ordered(owner: Integers, ts: Integers, values: Floats) -> tuple[Integers, Integers, Floats]:
-    """By series and time; of samples with one time the last stays."""
-    order = np.lexsort((ts, owner))
+    """By series and time; of samples with one time the greatest stays, as the store itself chooses."""
+    order = np.lexsort((values, ts, owner))
     owner, ts, values = owner[order], ts[order], values[order]
     if len(ts) > 1:
         last = np.append((ts[1:] != ts[:-1]) | (owner[1:] != owner[:-1]), True)
@@ -161,6 +231,57 @@ def _ordered(owner: Integers, ts: Integers, values: Floats) -> tuple[Integers, I
     return owner, ts, values
 
 
-def _numpy(array: Any) -> Any:
-    """An Arrow array's numbers; chunked arrays of no chunk are empty."""
-    return array.to_numpy(zero_copy_only=False)
+@dataclass(slots=True)
+class _Found:
+    """Histogram samples; `labels` are those of series that aren't known yet."""
+
+    labels: list[Labels]
+    owner: Integers
+    ts: Integers
+    values: Floats
+    histograms: Objects
+
+
+def _histograms(
+    reader: Reader, of: parser.VectorSelector, after: int, until: int, rows: dict[Any, int]
+) -> _Found:
+    where, params = chosen(of, after, until)
+    table = reader.table(_HISTOGRAMS % where, params | {"limit": reader.max_samples + 1})
+    of_rows, table = reader.labelled(table)
+    labels: list[Labels] = []
+    known = dict(rows)
+    owner: list[int] = []
+    for of_row in of_rows:
+        key = _key(of_row)
+        if key not in known:
+            known[key] = len(known)
+            labels.append(of_row)
+        owner.append(known[key])
+    histograms = np.full(table.num_rows, None, dtype=np.object_)
+    for row, each in enumerate(table.to_pylist()):
+        histograms[row] = Histogram(
+            each["schema"],
+            each["count"],
+            each["sum"],
+            each["zero_threshold"],
+            each["zero_count"],
+            _buckets(each["positive_indices"], each["positive_counts"]),
+            _buckets(each["negative_indices"], each["negative_counts"]),
+            tuple(each["custom_bounds"]),
+            bool(each["gauge"]),
+        )
+    ts = numbers(table["ts_ms"]).astype(np.int64, copy=False)
+    sums = numbers(table["sum"]).astype(np.float64, copy=False)
+    # A histogram's marker stands in its sum; as a sample of numbers every histogram is none.
+    values = np.where(sums.view(np.uint64) == STALE, sums, np.nan)
+    return _Found(labels, np.array(owner, dtype=np.int64), ts, values, histograms)
+
+
+def _buckets(indices: list[int], counts: list[float]) -> Buckets:
+    at = np.array(indices, dtype=np.int64)
+    order = np.argsort(at)
+    return Buckets(at[order], np.array(counts, dtype=np.float64)[order])
+
+
+def _key(labels: Labels) -> frozenset[tuple[str, str]]:
+    return frozenset(labels.items())

@@ -1,18 +1,29 @@
-"""The control room's HTTP API: Prometheus' own, and traces, logs and videos beside it."""
+"""The control room's HTTP API: Prometheus' own, Jaeger's, and traces, logs and videos beside them."""
+
+from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
 from rushes.query import Readers
-from rushes.web.api import prometheus, telemetry
+from rushes.web.api import jaeger, prometheus, tail, telemetry
+from rushes.web.api.answers import MAX_CONCURRENT, Workers
+from rushes.web.live import Live
 
 __all__ = ["routes"]
 
 
-def routes(readers: Readers, *, version: str = "") -> list[BaseRoute]:
+def routes(readers: Readers, *, version: str = "", live: Live | None = None) -> list[BaseRoute]:
     """All routes of the API, for a Starlette application.
 
     Args:
         readers: what is asked.
         version: this program's, for buildinfo.
+        live: brings news of stored log records; without it there is no live tail.
     """
-    return [*prometheus.routes(readers, version=version), *telemetry.routes(readers)]
+    workers = Workers(MAX_CONCURRENT)
+    return [
+        *prometheus.routes(readers, workers, version=version),
+        *([] if live is None else tail.routes(readers, live)),
+        *telemetry.routes(readers, workers),
+        *jaeger.routes(readers, workers),
+    ]

@@ -1,237 +1,309 @@
-"""Prometheus' HTTP API, answered as Prometheus answers, so that Grafana and promtool work against it."""
+"""Prometheus' HTTP API, answered as Prometheus 3 answers, so that Grafana and promtool work against it."""
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
-from urllib.parse import parse_qsl
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from rushes.query import Readers
+from rushes.query.expressions import checked_selectors, formatted, has_selector
 from rushes.query.promql import PromQLError, QueryResult
+from rushes.query.promql.deadline import Deadline
+from rushes.query.series import ExemplarSeries
 from rushes.store.interface import StoreError, StoreUnavailable
-from rushes.web.api.numbers import duration, moment, number
+from rushes.web.api.answers import Answer, Api, Workers, answered, as_json
+from rushes.web.api.form import Form, bad_parameter
+from rushes.web.api.metadata import Metadata
+from rushes.web.api.numbers import number, stamp
+from rushes.web.api.results import result_json
+from rushes.web.api.status import LONGEST_S, Status
 
 __all__ = ["routes"]
 
-_STATUS: Final = {"bad_data": 400, "execution": 422}
-_MAX_FORM: Final = 1 << 20
+_Kind = Literal["bad_data", "execution", "timeout", "canceled", "not_found", "unavailable"]
+_STATUS: Final[dict[_Kind, int]] = {
+    "bad_data": 400,
+    "not_found": 404,
+    "execution": 422,
+    "canceled": 499,  # the client has closed its connection: a word of nginx that Prometheus took over
+    "timeout": 503,
+    "unavailable": 503,
+}
+_MAX_NOTES: Final = 10
+_MAX_SERIES: Final = 100_000  # of the index behind
+_CUT: Final = "results truncated due to limit"
+# Label names of UTF-8 arrive escaped: U__ and then _hex_ for what a classic name can't have.
+_ESCAPED: Final = re.compile(r"__|_([0-9a-fA-F]{1,6})_")
 
-_T = TypeVar("_T")
-_Handler = Callable[["_Parameters"], Any]
+
+@dataclass
+class _Found:
+    """A reply's data, as JSON or as what JSON can be made of, and what is said beside it. None: there is none."""
+
+    data: Any = None
+    json: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    infos: list[str] = field(default_factory=list)
 
 
-class _Parameters:
-    """A request's parameters, from its query string and its form; each reader names what it can't use."""
+_Handler = Callable[[Form, Deadline], _Found]
 
-    def __init__(self, pairs: Sequence[tuple[str, str]], path: Mapping[str, Any]) -> None:
-        self._pairs = pairs
-        self.path = path
 
-    def all(self, name: str) -> list[str]:
-        return [value for key, value in self._pairs if key == name]
+class _Api:
+    """The handlers, each from parameters to what is found; they block and raise PromQLError."""
 
-    def text(self, name: str) -> str | None:
-        found = self.all(name)
-        return found[0] if found else None
+    def __init__(self, readers: Readers, clock: Callable[[], float]) -> None:
+        self._readers = readers
+        self._clock = clock
+        self._metadata = Metadata(readers.series)
 
-    def needed(self, name: str) -> str:
-        found = self.text(name)
-        if not found:
-            raise PromQLError("bad_data", f"parameter {name!r} is missing")
-        return found
+    def query(self, given: Form, deadline: Deadline) -> _Found:
+        limit = given.limit()
+        at = given.time_or("time", self._clock())
+        lookback = given.lookback()
+        promql = self._readers.promql
+        return self._evaluated(
+            given, limit, lambda expr: promql.instant(expr, at, deadline=deadline, lookback_s=lookback)
+        )
 
-    def time(self, name: str, default: float | None = None) -> float:
-        found = self.text(name)
-        if found is None and default is not None:
-            return default
-        return self._read(name, moment, self.needed(name))
+    def query_range(self, given: Form, deadline: Deadline) -> _Found:
+        limit = given.limit()
+        start, end, step = given.range()
+        lookback = given.lookback()
+        promql = self._readers.promql
+        return self._evaluated(
+            given,
+            limit,
+            lambda expr: promql.range(expr, start, end, step, deadline=deadline, lookback_s=lookback),
+        )
 
-    def since(self) -> float | None:
-        return None if self.text("start") is None else self.time("start")
-
-    def step(self) -> float:
-        return self._read("step", duration, self.needed("step"))
-
-    def limit(self, default: int) -> int:
-        found = self.text("limit")
-        if found is None:
-            return default
-        limit = self._read("limit", int, found)
-        if limit < 0:
-            raise PromQLError("bad_data", f"invalid parameter 'limit': {limit} is negative")
-        return limit or default
-
-    @staticmethod
-    def _read(name: str, reader: Callable[[str], _T], text: str) -> _T:
+    def format_query(self, given: Form, _: Deadline) -> _Found:
         try:
-            return reader(text)
-        except (ValueError, OverflowError) as error:
-            raise PromQLError(
-                "bad_data", f"invalid parameter {name!r}: cannot parse {text[:200]!r}"
-            ) from error
+            return _Found(formatted(given.text("query")))
+        except PromQLError as error:
+            raise bad_parameter("query", _plain(error.message)) from error
 
-
-def routes(readers: Readers, *, version: str = "") -> list[BaseRoute]:
-    """Routes under /api/v1; `version` is this program's, for buildinfo."""
-    promql, index = readers.promql, readers.series
-
-    def query(given: _Parameters) -> Any:
-        return _result(promql.instant(given.needed("query"), given.time("time", time.time())))
-
-    def query_range(given: _Parameters) -> Any:
-        start, end = given.time("start"), given.time("end")
-        return _result(promql.range(given.needed("query"), start, end, given.step()))
-
-    def series(given: _Parameters) -> Any:
-        match = given.all("match[]")
+    def series(self, given: Form, _: Deadline) -> _Found:
+        limit, match = given.limit(), given.all("match[]")
         if not match:
             raise PromQLError("bad_data", "no match[] parameter provided")
-        return index.series(match, given.since(), given.limit(100_000))
+        try:
+            checked_selectors(match)
+        except PromQLError as error:
+            raise bad_parameter("match[]", error.message) from error
+        start = self._since(given)
+        found = [] if start is None else self._readers.series.series(match, *start)
+        return _shortened(found, limit)
 
-    def labels(given: _Parameters) -> Any:
-        return index.labels(given.all("match[]"), given.since())[: given.limit(100_000)]
+    def labels(self, given: Form, _: Deadline) -> _Found:
+        limit, match, start = given.limit(), given.all("match[]"), self._since(given)
+        checked_selectors(match)
+        found = [] if start is None else self._readers.series.labels(match, *start)
+        return _shortened(found, limit)
 
-    def label_values(given: _Parameters) -> Any:
-        values = index.label_values(str(given.path["name"]), given.all("match[]"), given.since())
-        return values[: given.limit(100_000)]
+    def label_values(self, given: Form, _: Deadline) -> _Found:
+        name = str(given.path["name"])
+        if name.startswith("U__"):
+            name = _unescaped(name)
+        limit, match, start = given.limit(), given.all("match[]"), self._since(given)
+        checked_selectors(match)
+        found = [] if start is None else self._readers.series.label_values(name, match, *start)
+        return _shortened(found, limit)
 
-    def metadata(given: _Parameters) -> Any:
-        found = index.metadata(given.text("metric"), given.limit(100_000))
-        return {
-            name: [{"type": about.type or "unknown", "help": about.help, "unit": about.unit}]
-            for name, about in found.items()
-        }
+    def metadata(self, given: Form, _: Deadline) -> _Found:
+        limit, each = given.count("limit"), given.count("limit_per_metric")
+        found = self._metadata.of(given.text("metric") or None, limit)
+        if each == 0:
+            return _Found({name: [] for name in found})
+        return _Found({name: [about] for name, about in found.items()})
 
-    def query_exemplars(given: _Parameters) -> Any:
-        found = index.exemplars(given.needed("query"), given.time("start"), given.time("end"))
-        return [
-            {
-                "seriesLabels": series.labels,
-                "exemplars": [
-                    {
-                        "labels": each.labels,
-                        "value": number(each.value),
-                        "timestamp": _seconds(each.ts_ms / 1000),
-                    }
-                    for each in series.exemplars
-                ],
-            }
-            for series in found
-        ]
+    def query_exemplars(self, given: Form, _: Deadline) -> _Found:
+        start, end = given.time_or("start", None), given.time_or("end", None)
+        start, end = _EARLIEST if start is None else start, _LATEST if end is None else end
+        if end < start:
+            raise PromQLError("bad_data", "end timestamp must not be before start timestamp")
+        expr = given.text("query")
+        try:
+            if not has_selector(expr):
+                return _Found()
+            found = self._readers.series.exemplars(expr, start, end)
+        except PromQLError as error:
+            raise PromQLError(error.error_type, _plain(error.message)) from error
+        return _Found(json=f"[{','.join(_exemplars(one) for one in found)}]")
+
+    def rules(self, given: Form, _: Deadline) -> _Found:
+        kind = given.text("type")
+        if kind.lower() not in {"", "alert", "record"}:
+            raise bad_parameter("type", f'not supported value "{kind[:200]}"')
+        return _Found({"groups": []})
+
+    def alerts(self, _given: Form, _deadline: Deadline) -> _Found:
+        return _Found({"alerts": []})
+
+    def _evaluated(self, given: Form, limit: int | None, evaluate: Callable[[str], QueryResult]) -> _Found:
+        started = time.perf_counter()
+        try:
+            result = evaluate(given.text("query"))
+        except PromQLError as error:
+            if error.error_type == "bad_data":
+                raise bad_parameter("query", _plain(error.message)) from error
+            raise
+        warnings = _some(result.warnings, "warning")
+        if limit is not None and result.kind in {"vector", "matrix"} and len(result.series) > limit:
+            result = QueryResult(result.kind, result.series[:limit], result.warnings, result.text)
+            warnings.append(_CUT)
+        took = time.perf_counter() - started
+        text = f'{{"resultType":"{result.kind}","result":{result_json(result)}'
+        if given.text("stats"):
+            text += f',"stats":{_json({"timings": {"evalTotalTime": took, "execTotalTime": took}})}'
+        return _Found(json=text + "}", warnings=warnings, infos=_some(result.infos, "info"))
+
+    @staticmethod
+    def _since(given: Form) -> tuple[float | None] | None:
+        """The time since which series must have had samples, as one argument; None where no time fits."""
+        start, end = given.time_or("start", None), given.time_or("end", None)
+        return None if start is not None and end is not None and end < start else (start,)
+
+
+_EARLIEST: Final = -9e9
+_LATEST: Final = 9e9
+
+
+def routes(
+    readers: Readers, workers: Workers, *, version: str = "", clock: Callable[[], float] = time.time
+) -> list[BaseRoute]:
+    """Routes under /api/v1; `version` is this program's, for buildinfo, `clock` gives seconds since the epoch."""
+    api, status = _Api(readers, clock), Status(readers, version)
+
+    def route(path: str, handler: _Handler, name: Api, *, post: bool = False) -> Route:
+        methods = ["GET", "POST", "OPTIONS"] if post else ["GET", "OPTIONS"]
+        return Route(f"/api/v1/{path}", _endpoint(handler, name, workers), methods=methods)
+
+    def about(path: str, handler: Callable[[Form], Any]) -> Route:
+        return route(f"status/{path}", lambda given, _: _Found(handler(given)), "status")
 
     return [
-        _route("/api/v1/query", query, post=True),
-        _route("/api/v1/query_range", query_range, post=True),
-        _route("/api/v1/series", series, post=True),
-        _route("/api/v1/labels", labels, post=True),
-        _route("/api/v1/label/{name}/values", label_values),
-        _route("/api/v1/metadata", metadata),
-        _route("/api/v1/query_exemplars", query_exemplars, post=True),
-        _route("/api/v1/rules", lambda _: {"groups": []}),
-        _route("/api/v1/alerts", lambda _: {"alerts": []}),
-        _route("/api/v1/status/buildinfo", lambda _: _build_info(version)),
+        route("query", api.query, "query", post=True),
+        route("query_range", api.query_range, "query_range", post=True),
+        route("query_exemplars", api.query_exemplars, "query_exemplars", post=True),
+        route("format_query", api.format_query, "format_query", post=True),
+        route("series", api.series, "series", post=True),
+        route("labels", api.labels, "labels", post=True),
+        route("label/{name}/values", api.label_values, "label_values"),
+        route("metadata", api.metadata, "metadata"),
+        route("rules", api.rules, "rules"),
+        route("alerts", api.alerts, "alerts"),
+        about("buildinfo", status.buildinfo),
+        about("config", status.config),
+        about("flags", status.flags),
+        about("runtimeinfo", status.runtimeinfo),
+        about("tsdb", status.tsdb),
     ]
 
 
-def _build_info(version: str) -> dict[str, str]:
-    # Grafana reads the version to know which of Prometheus' endpoints it may use.
-    return {
-        "version": "3.0.0",
-        "revision": f"rushes-{version}",
-        "branch": "",
-        "buildUser": "",
-        "buildDate": "",
-        "goVersion": "",
-    }
-
-
-def _route(path: str, handler: _Handler, *, post: bool = False) -> Route:
-    return Route(path, _endpoint(handler), methods=["GET", "POST"] if post else ["GET"])
-
-
-def _endpoint(handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(handler: _Handler, name: Api, workers: Workers) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(status_code=204)
+        refused: PromQLError | None = None
+        given, deadline = Form([], {}), Deadline(LONGEST_S)
         try:
-            given = _Parameters(await _pairs(request), request.path_params)
-            found = await run_in_threadpool(handler, given)
+            given = await Form.of(request)
+            if name in {"query", "query_range"}:
+                deadline = Deadline(given.timeout(LONGEST_S))
         except PromQLError as error:
-            return _error(_STATUS[error.error_type], error.error_type, error.message)
-        except StoreUnavailable as error:
-            return _error(503, "unavailable", str(error))
-        except StoreError as error:
-            return _error(422, "execution", str(error))
-        body: dict[str, Any] = {"status": "success"}
-        if isinstance(found, _Answer):
-            body |= {"data": found.data} | ({"warnings": found.warnings} if found.warnings else {})
-        else:
-            body["data"] = found
-        return JSONResponse(body)
+            refused = error
+
+        def work() -> Answer:
+            if refused is not None:
+                return _refusal(refused.error_type, refused.message)
+            return _answer(handler, given, deadline)
+
+        return await answered(request, work, api=name, workers=workers, deadline=deadline)
 
     return endpoint
 
 
-async def _pairs(request: Request) -> list[tuple[str, str]]:
-    """Parameters of the form first, as Prometheus reads them, then of the query string."""
-    pairs = list(request.query_params.multi_items())
-    if request.method == "POST":
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind == "application/x-www-form-urlencoded":
-            body = bytearray()
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > _MAX_FORM:
-                    raise PromQLError("bad_data", f"the form has more than {_MAX_FORM} bytes")
-            try:
-                pairs = parse_qsl(body.decode(), keep_blank_values=True) + pairs
-            except ValueError as error:
-                raise PromQLError("bad_data", f"the form can't be read: {error}") from error
-    return pairs
+def _answer(handler: _Handler, given: Form, deadline: Deadline) -> Answer:
+    try:
+        try:
+            deadline.check()
+        except PromQLError as error:
+            raise PromQLError(error.error_type, _QUEUED[error.error_type]) from error
+        found = handler(given, deadline)
+    except PromQLError as error:
+        return _refusal(error.error_type, error.message)
+    except StoreUnavailable as error:
+        return _refusal("unavailable", str(error))
+    except StoreError as error:
+        return _refusal("execution", str(error))
+    if found.json is None and found.data is None:
+        return Answer(b"", 204)
+    data = found.json if found.json is not None else _json(found.data)
+    beside = "".join(
+        f',"{name}":{_json(notes)}'
+        for name, notes in (("warnings", found.warnings), ("infos", found.infos))
+        if notes
+    )
+    return Answer(f'{{"status":"success","data":{data}{beside}}}'.encode("utf-8", "replace"))
 
 
-class _Answer:
-    """Data with warnings beside it."""
-
-    def __init__(self, data: Any, warnings: list[str]) -> None:
-        self.data = data
-        self.warnings = warnings
+_QUEUED: Final = {
+    "timeout": "query timed out in query queue",
+    "canceled": "query was canceled in query queue",
+}
 
 
-def _error(status: int, kind: str, message: str) -> Response:
-    return JSONResponse({"status": "error", "errorType": kind, "error": message}, status_code=status)
+def _exemplars(of: ExemplarSeries) -> str:
+    listed = ",".join(
+        f'{{"labels":{_json(each.labels)},"value":"{number(each.value)}",'
+        f'"timestamp":{stamp(each.ts_ms / 1000)}}}'
+        for each in of.exemplars
+    )
+    return f'{{"seriesLabels":{_json(of.labels)},"exemplars":[{listed}]}}'
 
 
-def _seconds(seconds: float) -> float | int:
-    return int(seconds) if seconds == int(seconds) else round(seconds, 3)
+def _refusal(kind: _Kind, message: str) -> Answer:
+    body = as_json({"status": "error", "errorType": kind, "error": message})
+    return Answer(body, _STATUS[kind], kind)
 
 
-def _result(found: QueryResult) -> _Answer:
-    series = found.series
-    result: Any
-    match found.kind:
-        case "matrix":
-            result = [
-                {
-                    "metric": one.labels,
-                    "values": [
-                        [_seconds(at), number(value)]
-                        for at, value in zip(one.timestamps, one.values, strict=True)
-                    ],
-                }
-                for one in series
-            ]
-        case "vector":
-            result = [
-                {"metric": one.labels, "value": [_seconds(one.timestamps[0]), number(one.values[0])]}
-                for one in series
-            ]
-        case "scalar":
-            result = [_seconds(series[0].timestamps[0]), number(series[0].values[0])]
-        case "string":
-            result = [_seconds(series[0].timestamps[0]), found.text]
-    return _Answer({"resultType": found.kind, "result": result}, found.warnings)
+def _json(data: Any) -> str:
+    return as_json(data).decode()
+
+
+def _shortened(found: Sequence[Any], limit: int | None) -> _Found:
+    if limit is not None and len(found) > limit:
+        return _Found(found[:limit], warnings=[_CUT])
+    return _Found(found, warnings=[_CUT] if len(found) >= _MAX_SERIES else [])
+
+
+def _some(notes: list[str], what: str) -> list[str]:
+    """The first ten, and how many more there are."""
+    more = len(notes) - _MAX_NOTES
+    if more <= 0:
+        return list(notes)
+    return [*notes[:_MAX_NOTES], f"{more} more {what} annotations omitted"]
+
+
+def _plain(message: str) -> str:
+    """A query's error without the words that say where it stood, which each endpoint puts in its own way."""
+    return message.removeprefix("invalid parameter 'query': ").removeprefix('invalid parameter "query": ')
+
+
+def _unescaped(name: str) -> str:
+    def character(found: re.Match[str]) -> str:
+        code = found.group(1)
+        if code is None:
+            return "_"
+        number_ = int(code, 16)
+        return chr(number_) if number_ < 0x110000 and not 0xD800 <= number_ < 0xE000 else "\ufffd"  # noqa: PLR2004
+
+    return _ESCAPED.sub(character, name.removeprefix("U__"))

@@ -3,122 +3,91 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Final
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from rushes.query import TRACE_STATUSES, VIDEO_STATUSES, Readers
+from rushes.query import VIDEO_STATUSES, Readers, SpanRow
 from rushes.query.gpu_tracks import gpu_tracks
+from rushes.query.otlp import traces_data
 from rushes.query.perfetto import chrome_trace
-from rushes.store.interface import StoreError, StoreUnavailable
-from rushes.web.parameters import BadParameterError, choice, integer, limit, number, text, trace_id
+from rushes.web.api.answers import Answer, Api, Workers, as_json
+from rushes.web.api.asked import log_filter, span_filter, trace_order
+from rushes.web.api.links import trace_links
+from rushes.web.api.problems import NotFoundError, endpoint
+from rushes.web.parameters import choice, integer, limit, text, trace_id
 
 __all__ = ["routes"]
 
-# as ingest names them, and the two that Python calls otherwise
-_LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "WARNING", "CRITICAL")
 
+class _Api:
+    """The handlers, each from a request to its answer; they block."""
 
-class _NotFoundError(Exception):
-    """There is no such thing."""
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
 
+    def traces(self, request: Request) -> Answer:
+        asked, order = span_filter(request), trace_order(request)
+        found = self._readers.traces.find(asked, order=order, limit=limit(request, 50))
+        return Answer(as_json({"traces": [asdict(one) for one in found]}))
 
-def routes(readers: Readers) -> list[BaseRoute]:
-    """Routes under /api/traces, /api/logs and /api/videos."""
-    traces, logs, videos = readers.traces, readers.logs, readers.videos
+    def trace(self, request: Request) -> Answer:
+        return Answer(as_json(traces_data(self._spans(request))))
 
-    def trace(request: Request) -> Response:
-        wanted = trace_id(str(request.path_params["trace_id"]))
-        found = traces.otlp_json(wanted)
-        if not found["resourceSpans"]:
-            raise _NotFoundError(f"no trace {wanted} is known")
-        return JSONResponse(found)
-
-    def perfetto(request: Request) -> Response:
-        wanted = trace_id(str(request.path_params["trace_id"]))
-        spans = traces.get(wanted)
-        if not spans:
-            raise _NotFoundError(f"no trace {wanted} is known")
-        return JSONResponse(
-            chrome_trace(spans, gpu_tracks(spans, readers.promql)),
-            headers={"content-disposition": f'attachment; filename="{wanted}.perfetto.json"'},
+    def perfetto(self, request: Request) -> Answer:
+        spans = self._spans(request)
+        return Answer(
+            as_json(chrome_trace(spans, gpu_tracks(spans, self._readers.promql))),
+            headers={"content-disposition": f'attachment; filename="{spans[0].trace_id}.perfetto.json"'},
         )
 
-    def trace_list(request: Request) -> Response:
-        found = traces.search(
-            service=text(request, "service"),
-            name=text(request, "name"),
-            min_duration_ms=number(request, "min_duration_ms"),
-            status=choice(request, "status", TRACE_STATUSES),
-            limit=limit(request, 50),
-        )
-        return JSONResponse({"traces": [asdict(one) for one in found]})
+    def links(self, request: Request) -> Answer:
+        return Answer(as_json(trace_links(self._spans(request), self._readers)))
 
-    def log_list(request: Request) -> Response:
-        of_trace = text(request, "trace_id")
-        found = logs.search(
-            trace_id=None if of_trace is None else trace_id(of_trace),
-            level=_level(request),
-            event=text(request, "event"),
-            q=text(request, "q"),
-            request_id=text(request, "request_id"),
-            since_ns=integer(request, "since_ns"),
-            limit=limit(request, 200),
-        )
+    def logs(self, request: Request) -> Answer:
+        found = self._readers.logs.find(log_filter(request), limit=limit(request, 200))
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in found)
-        return Response(lines, media_type="application/x-ndjson")
+        return Answer(lines.encode("utf-8", "replace"), media_type="application/x-ndjson")
 
-    def video_list(request: Request) -> Response:
-        found = videos.list(
+    def videos(self, request: Request) -> Answer:
+        found = self._readers.videos.list(
             limit=limit(request, 50),
             before_ns=integer(request, "before_ns"),
             model=text(request, "model"),
             status=choice(request, "status", VIDEO_STATUSES),
         )
-        return JSONResponse({"videos": [asdict(one) for one in found]})
+        return Answer(as_json({"videos": [asdict(one) for one in found]}))
 
-    def video(request: Request) -> Response:
+    def video(self, request: Request) -> Answer:
         request_id = str(request.path_params["request_id"])
-        found = videos.get(request_id)
+        found = self._readers.videos.get(request_id)
         if found is None:
-            raise _NotFoundError(f"no video {request_id[:200]!r} is known")
-        return JSONResponse(asdict(found))
+            raise NotFoundError(f"no video {request_id[:200]!r} is known")
+        return Answer(as_json(asdict(found)))
+
+    def _spans(self, request: Request) -> list[SpanRow]:
+        wanted = trace_id(str(request.path_params["trace_id"]))
+        found = self._readers.traces.get(wanted)
+        if not found:
+            raise NotFoundError(f"no trace {wanted} is known")
+        return found
+
+
+def routes(readers: Readers, workers: Workers) -> list[BaseRoute]:
+    """Routes under /api/traces, /api/logs and /api/videos."""
+    of = _Api(readers)
+
+    def route(path: str, handler: Callable[[Request], Answer], api: Api) -> Route:
+        return Route(path, endpoint(handler, api, workers))
 
     return [
-        Route("/api/traces", _endpoint(trace_list)),
-        Route("/api/traces/{trace_id}", _endpoint(trace)),
-        Route("/api/traces/{trace_id}/perfetto", _endpoint(perfetto)),
-        Route("/api/logs", _endpoint(log_list)),
-        Route("/api/videos", _endpoint(video_list)),
-        Route("/api/videos/{request_id}", _endpoint(video)),
+        route("/api/traces", of.traces, "traces"),
+        route("/api/traces/{trace_id}", of.trace, "trace"),
+        route("/api/traces/{trace_id}/perfetto", of.perfetto, "trace"),
+        route("/api/traces/{trace_id}/links", of.links, "trace"),
+        route("/api/logs", of.logs, "logs"),
+        route("/api/videos", of.videos, "videos"),
+        route("/api/videos/{request_id}", of.video, "videos"),
     ]
-
-
-def _level(request: Request) -> str | None:
-    value = text(request, "level")
-    if value is not None and value.upper() not in _LEVELS:
-        raise BadParameterError("level", value, f"one of {', '.join(_LEVELS)}")
-    return value
-
-
-def _endpoint(handler: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
-        body: dict[str, Any]
-        try:
-            return await run_in_threadpool(handler, request)
-        except BadParameterError as error:
-            status, body = 400, {"error": str(error), "parameter": error.name, "value": error.value}
-        except _NotFoundError as error:
-            status, body = 404, {"error": str(error)}
-        except StoreUnavailable as error:
-            status, body = 503, {"error": str(error)}
-        except StoreError as error:
-            status, body = 500, {"error": str(error)}
-        return JSONResponse(body, status_code=status)
-
-    return endpoint

@@ -1,0 +1,49 @@
+"""Queries and selectors by themselves, without the data: written out evenly, and refused where they can't be meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import promql_parser as parser
+
+from rushes.query.promql import PromQLError
+from rushes.query.promql.parsing import parsed
+
+__all__ = ["checked_selectors", "formatted", "has_selector"]
+
+_OF_QUERY: Final = 'invalid parameter "query": '
+
+
+def formatted(expr: str) -> str:
+    """The same query with even spaces and line breaks. Raises PromQLError for what is no query."""
+    text: str = parsed(expr).prettify()
+    return text
+
+
+def has_selector(expr: str) -> bool:
+    """Whether a query reads any series. Raises PromQLError for what is no query."""
+    found = False
+
+    def visit(node: Any) -> bool:
+        nonlocal found
+        found = found or isinstance(node, parser.VectorSelector)
+        return True
+
+    parser.walk(parsed(expr), visit)
+    return found
+
+
+def checked_selectors(texts: Sequence[str]) -> None:
+    """Raises PromQLError unless each is a selector that doesn't simply mean every series."""
+    for text in texts:
+        try:
+            found = parsed(text)
+        except PromQLError as error:
+            if "non-empty matcher" in error.message:
+                raise PromQLError(
+                    "bad_data", "match[] must contain at least one non-empty matcher"
+                ) from error
+            raise PromQLError("bad_data", error.message.removeprefix(_OF_QUERY)) from error
+        if not isinstance(found, parser.VectorSelector):
+            raise PromQLError("bad_data", f"parse error: {text[:200]!r} is not a series selector")

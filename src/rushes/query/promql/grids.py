@@ -1,0 +1,113 @@
+"""What the store computes itself: a selector's value, or its rate, at every step.
+
+The store's `timeSeries...ToGrid` functions read each sample once and hand back a number a step, where reading the
+samples themselves would hand back all of them. They see numbers only, so selectors of native histograms don't come
+here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import promql_parser as parser
+
+from rushes.query.promql.matching import metric_of, tests_of
+from rushes.query.promql.model import Floats, Labels, Mask, Vector
+from rushes.query.promql.reader import Reader
+from rushes.query.promql.selectors import STALE, Grid, chosen, numbers
+
+__all__ = ["GRID_FUNCTIONS", "per_series"]
+
+GRID_FUNCTIONS: Final = {
+    "": "timeSeriesLastToGrid",
+    "rate": "timeSeriesRateToGrid",
+    "increase": "timeSeriesIncreaseToGrid",
+    "delta": "timeSeriesDeltaToGrid",
+    "irate": "timeSeriesInstantRateToGrid",
+    "idelta": "timeSeriesInstantDeltaToGrid",
+    "last_over_time": "timeSeriesLastToGrid",
+}
+"""The store's function for each of PromQL's; the selector itself is the one without a name."""
+
+_NOT_STALE: Final = f" AND reinterpretAsUInt64(value) != {STALE}"
+_UNLESS_STALE: Final = f"arrayMap(x -> if(reinterpretAsUInt64(assumeNotNull(x)) = {STALE}, NULL, x), %s)"
+# The store would go down to one thread where little memory is allowed; these functions need little each.
+_SETTINGS: Final = (
+    " SETTINGS enable_time_series_aggregate_functions = 1, max_threads_min_free_memory_per_thread = 0, "
+    "optimize_aggregation_in_order = %d"
+)
+_FEW: Final = 300  # series of a metric that are all read sooner than some of them are looked up
+_HELD: Final = 20_000_000  # samples that all series together may have, to be worked on side by side
+_DENSE_MS: Final = 10_000  # an interval between samples that few have shorter
+
+
+def per_series(
+    reader: Reader, name: str, of: parser.VectorSelector, grid: Grid, range_ms: int
+) -> Vector | None:
+    """The function at every step, a row a series; None where samples must be looked at: one isn't finite.
+
+    Raises:
+        PromQLError: the selector can't be evaluated, or finds too much.
+    """
+    times = grid.seen_by(of)
+    start, end = int(times[0]), int(times[-1])
+    step = int(times[1] - times[0]) if end > start else 1000
+    values_at = (
+        f"{GRID_FUNCTIONS[name]}(fromUnixTimestamp64Milli({start}, 'UTC'), fromUnixTimestamp64Milli({end}, 'UTC'), "
+        f"toDecimal64('{step / 1000:.3f}', 3), toDecimal64('{range_ms / 1000:.3f}', 3))(ts, value)"
+    )
+    tests, metric = tests_of(of), metric_of(of)
+    whole = bool(tests) and metric is not None and 0 < reader.known(metric) <= _FEW
+    where, params = chosen(of, start - range_ms, end, whole=whole)
+    if name:
+        where += _NOT_STALE
+    else:
+        # A stale marker ends a series: it is the newest sample, and no value.
+        values_at = _UNLESS_STALE % values_at
+    # One series after another takes no memory, side by side is faster.
+    estimate = reader.known(metric) * (end - start + range_ms) // _DENSE_MS if metric is not None else 0
+    settings = _SETTINGS % (not 0 < estimate < _HELD)
+    table = reader.table(
+        f"SELECT series_id, {values_at} AS grid FROM samples WHERE {where} GROUP BY series_id{settings}",
+        params,
+    )
+    labels, table = reader.labelled(table)
+    reader.bound(table.num_rows * len(times))
+    values, present = _matrix(table["grid"], table.num_rows)
+    if whole and tests:
+        rows = [row for row, each in enumerate(labels) if _passes(each, tests)]
+        labels, values, present = [labels[row] for row in rows], values[rows], present[rows]
+    if not _finite(values, present):
+        return None
+    return Vector(labels, *_spread(values, present, len(times)))
+
+
+def _passes(labels: Labels, tests: list[tuple[str, str, bool]]) -> bool:
+    return all((labels.get(name, "") == value) == equal for name, value, equal in tests)
+
+
+def _matrix(lists: Any, rows: int) -> tuple[Floats, Mask]:
+    """Lists of equal length as a matrix, and where they have something."""
+    if not rows:
+        return np.empty((0, 0)), np.empty((0, 0), dtype=bool)
+    flat = lists.combine_chunks().flatten()
+    present = np.ones(len(flat), dtype=bool) if not flat.null_count else ~numbers(flat.is_null())
+    return (
+        numbers(flat).astype(np.float64, copy=False).reshape(rows, -1),
+        present.reshape(rows, -1),
+    )
+
+
+def _finite(values: Floats, present: Mask) -> bool:
+    """Whether all that is there is finite: of infinities the store's functions make other things than PromQL."""
+    return bool((np.isfinite(values) | ~present).all())
+
+
+def _spread(values: Floats, present: Mask, steps: int) -> tuple[Floats, Mask]:
+    """At a fixed time all steps see the same."""
+    if not len(values):
+        return np.empty((0, steps)), np.empty((0, steps), dtype=bool)
+    if values.shape[1] == steps:
+        return values, present
+    return np.repeat(values, steps, axis=1), np.repeat(present, steps, axis=1)
