@@ -73,6 +73,13 @@ class Platform:
         assert reply.status_code == 200, reply.text
         return reply.json()["id"], reply.headers["x-trace-id"]
 
+    def content(self, video_id: str) -> bytes:
+        """A video's bytes, once it is done."""
+        assert self.ended(video_id)["status"] == "completed"
+        reply = httpx.get(f"{self.gateway}/v1/videos/{video_id}/content", headers=self.auth)
+        assert reply.status_code == 200, reply.text
+        return reply.content
+
     def video(self, video_id: str) -> dict[str, Any]:
         reply = httpx.get(f"{self.gateway}/v1/videos/{video_id}", headers=self.auth)
         assert reply.status_code == 200, reply.text
@@ -84,7 +91,7 @@ class Platform:
             video = self.video(video_id)
             return video if video["status"] in {"completed", "failed"} else None
 
-        return eventually(look, what=f"the end of {video_id}")
+        return eventually(look, seconds=150, what=f"the end of {video_id}")
 
     def spans(self, trace_id: str, *, until: str = "video_generation_request") -> list[dict[str, Any]]:
         """The trace's spans from the control room, once the span `until` has come."""

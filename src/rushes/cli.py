@@ -28,6 +28,21 @@ DataDir = Annotated[Optional[Path], typer.Option(help="Folder for all data.", sh
 Port = Annotated[Optional[int], typer.Option(help="Control room: UI and API.", show_default="8400")]
 GatewayPort = Annotated[Optional[int], typer.Option(help="Studio gateway.", show_default="8401")]
 HttpPort = Annotated[Optional[int], typer.Option(help="OTLP over HTTP.", show_default="4318")]
+Retention = Annotated[
+    Optional[str], typer.Option(help="How long telemetry is kept: 7d, 36h.", show_default="7d")
+]
+MaxSize = Annotated[
+    Optional[str], typer.Option(help="Disk space for telemetry; 0 for no limit.", show_default="10GiB")
+]
+StoreUrl = Annotated[
+    Optional[str],
+    typer.Option(
+        "--store",
+        help="clickhouse://user@host:port/database?cluster=NAME, its password in RUSHES_STORE_PASSWORD.",
+        show_default="the data folder",
+    ),
+]
+PasswordFile = Annotated[Optional[Path], typer.Option(help="A file with the store's password.")]
 GrpcPort = Annotated[Optional[int], typer.Option(help="OTLP over gRPC.", show_default="4317")]
 
 
@@ -68,6 +83,10 @@ def up(
     otlp_http_port: HttpPort = None,
     otlp_grpc_port: GrpcPort = None,
     workers: Annotated[Optional[int], typer.Option(help="Generate workers.", show_default="1")] = None,
+    retention: Retention = None,
+    max_size: MaxSize = None,
+    store: StoreUrl = None,
+    store_password_file: PasswordFile = None,
     no_studio: Annotated[bool, typer.Option("--no-studio", help="The control room alone.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every process's log lines.")] = False,
 ) -> None:
@@ -79,6 +98,10 @@ def up(
         otlp_http_port=otlp_http_port,
         otlp_grpc_port=otlp_grpc_port,
         workers=workers,
+        retention=retention,
+        max_size=max_size,
+        store=store,
+        store_password_file=store_password_file,
         studio=False if no_studio else None,
     )
     try:
@@ -103,11 +126,25 @@ def server(
     port: Port = None,
     otlp_http_port: HttpPort = None,
     otlp_grpc_port: GrpcPort = None,
+    retention: Retention = None,
+    max_size: MaxSize = None,
+    store: StoreUrl = None,
+    store_password_file: PasswordFile = None,
 ) -> None:
     """Run the control room alone: OTLP in, queries and pages out."""
     settings = _settings(
-        data_dir=data_dir, port=port, otlp_http_port=otlp_http_port, otlp_grpc_port=otlp_grpc_port
+        data_dir=data_dir,
+        port=port,
+        otlp_http_port=otlp_http_port,
+        otlp_grpc_port=otlp_grpc_port,
+        retention=retention,
+        max_size=max_size,
+        store=store,
+        store_password_file=store_password_file,
     )
+    from rushes.launch.lean import without
+
+    without("pandas")  # pyarrow imports it wherever it is installed: 0.4 s and 40 MB
     try:
         from rushes.launch.control_room import CannotStart, run
     except ModuleNotFoundError as error:
@@ -116,6 +153,60 @@ def server(
         with _storage_errors():
             run(settings)
     except CannotStart as error:
+        _die(error)
+
+
+@app.command()
+def backup(
+    to: Annotated[str, typer.Option(help="A new folder, or s3://, gs://, az://.")],
+    data_dir: DataDir = None,
+    store: StoreUrl = None,
+    store_password_file: PasswordFile = None,
+) -> None:
+    """Write all telemetry to a folder or an object store, while the control room runs or when it doesn't."""
+    settings = _settings(data_dir=data_dir, store=store, store_password_file=store_password_file)
+    with _backup_errors():
+        from rich.console import Console
+
+        from rushes.launch.backup import backup as run
+
+        manifest = run(settings, to, Console(stderr=True))
+    typer.echo(f"{manifest.rows} rows in {len(manifest.files)} files")
+
+
+@app.command()
+def restore(
+    source: Annotated[str, typer.Option("--from", help="Where a backup is.")],
+    data_dir: DataDir = None,
+    store: StoreUrl = None,
+    store_password_file: PasswordFile = None,
+    retention: Retention = None,
+) -> None:
+    """Read a backup into a data folder without telemetry, or into an empty database."""
+    settings = _settings(
+        data_dir=data_dir, store=store, store_password_file=store_password_file, retention=retention
+    )
+    with _backup_errors():
+        from rich.console import Console
+
+        from rushes.launch.backup import restore as run
+
+        manifest = run(settings, source, Console(stderr=True))
+    typer.echo(f"{manifest.rows} rows of {manifest.created_at}")
+
+
+@contextmanager
+def _backup_errors() -> Iterator[None]:
+    """What can't be backed up or restored is said in a line."""
+    try:
+        from rushes.store.backup_place import BackupError
+        from rushes.store.interface import StoreError
+    except ModuleNotFoundError as error:
+        _need("server", error)
+    try:
+        with _storage_errors():
+            yield
+    except (BackupError, StoreError, ValueError) as error:
         _die(error)
 
 
@@ -160,7 +251,7 @@ def worker(
 @app.command()
 def generate(
     prompt: Annotated[str, typer.Argument(help="What the video shows; - reads it from standard input.")],
-    model: Annotated[str, typer.Option(help="MOCHI1, LTX2 or OPENSORA.")] = "MOCHI1",
+    model: Annotated[str, typer.Option(help="MOCHI1, LTX2, OPENSORA or VEO3.")] = "MOCHI1",
     tier: Annotated[Optional[str], typer.Option(help="realtime, premium, standard or free.")] = None,
     seconds: Annotated[Optional[float], typer.Option(help="Length of the clip.")] = None,
     size: Annotated[Optional[str], typer.Option(help="Width x height, as 64x64.")] = None,

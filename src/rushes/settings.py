@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    SecretStr,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,14 +31,83 @@ from pydantic_settings import (
 
 from rushes.catalog import MODELS
 
-__all__ = ["Settings", "SettingsError", "load"]
+__all__ = ["Scrape", "Settings", "SettingsError", "Veo", "load"]
 
+_DURATION = re.compile(r"(?P<count>\d+) ?(?P<unit>[smhdw])")
+_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_MAX_SIZE: Final = 10 << 30
 _TOML: Final = "rushes.toml"
 _WEIGHTED: Final = tuple(name for name in MODELS if name != "VEO3")  # that one is an API
 
 
 class SettingsError(ValueError):
     """A setting that can't be used; the text names it, its value and what would do."""
+
+
+class Scrape(BaseModel):
+    """Targets that are scraped: a `[[scrape]]` of rushes.toml. Times are in seconds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1)  # the label job
+    urls: list[HttpUrl] = Field(min_length=1)
+    interval: float = Field(15, ge=1, le=3600)
+    timeout: float = Field(10, gt=0)
+    bearer_token_file: Path | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Scrape:
+        if self.timeout > self.interval:
+            raise ValueError(
+                f"a timeout of {self.timeout} s is longer than the interval of {self.interval} s"
+            )
+        return self
+
+
+class Veo(BaseModel):
+    """VEO3, Google's model, by its API: configured by a key, or by a project with Google's default credentials."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    api_key: SecretStr | None = None
+    project: str | None = None
+    location: str = "us-central1"
+    vertex: bool = False  # the key is one of Vertex AI's, not of the Gemini Developer API's
+    model: str | None = None  # Google's name of it
+    url: str | None = None  # another base URL, such as a proxy's
+    poll_s: float = Field(default=10.0, gt=0)
+    timeout_s: float = Field(default=900.0, gt=0)
+
+    @field_validator("api_key")
+    @classmethod
+    def _no_empty_key(cls, value: SecretStr | None) -> SecretStr | None:
+        return (
+            SecretStr(value.get_secret_value().strip())
+            if value and value.get_secret_value().strip()
+            else None
+        )
+
+    @field_validator("project", "model", "url")
+    @classmethod
+    def _no_empty_text(cls, value: str | None) -> str | None:
+        return value.strip() or None if value else None
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Veo:
+        if self.api_key and self.project:
+            raise ValueError("an API key and a project are two ways in; set one of them")
+        return self
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is an account to use."""
+        return self.api_key is not None or self.project is not None
+
+    @property
+    def on_vertex(self) -> bool:
+        """Whether it is Vertex AI, which takes seeds, and not the Gemini Developer API."""
+        return self.vertex or self.project is not None
 
 
 class Settings(BaseSettings):
@@ -47,7 +128,12 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
 
     # Control room
-    retention_days: int = Field(7, ge=1)
+    retention: int = 7 * 86_400  # seconds, written as 7d, 36h
+    max_size: ByteSize | None = None  # 0 for no limit; default 10 GiB in the data folder, none elsewhere
+    store: str | None = None  # clickhouse://user@host:port/database?cluster=NAME; default: the data folder
+    store_password: SecretStr | None = Field(None, exclude=True)  # children have it from where we have it
+    store_password_file: Path | None = None
+    scrape: list[Scrape] = Field(default_factory=list)
     media: str | None = None  # where the player finds videos; default: the studio's folder
 
     # Studio
@@ -60,9 +146,12 @@ class Settings(BaseSettings):
     blocklist: Path | None = None
     price: int = Field(1, ge=0)  # credits a second of video
     prices: dict[str, int] = Field(default_factory=dict)  # and for single models
+    veo: Veo = Veo()
     max_queue_depth: int = Field(1000, ge=1)
     otlp_endpoint: str | None = None
     torch_threads: int | None = Field(None, ge=1)
+    checkpoint_every: int = Field(10, ge=0)  # the loop is saved after every n-th denoising step; 0: never
+    hung_after_s: float = Field(900, gt=0)  # seconds without a sign of work before a worker counts as hung
     sample_every: int = Field(5, ge=0)  # sub-modules are measured on every n-th denoising step; 0: never
 
     @classmethod
@@ -83,6 +172,20 @@ class Settings(BaseSettings):
         if "?" in str(value):
             raise ValueError("the databases in it are opened by URL, so its path can't hold a question mark")
         return value.expanduser().absolute()
+
+    @field_validator("retention", mode="before")
+    @classmethod
+    def _seconds(cls, value: object) -> int:
+        if value == cls.model_fields["retention"].default:
+            return int(cls.model_fields["retention"].default)
+        found = _DURATION.fullmatch(str(value).strip().lower())
+        if found is None or int(found["count"]) == 0:
+            raise ValueError("must be a number with a unit, such as 7d, 36h or 90m")
+        return int(found["count"]) * _UNITS_S[found["unit"]]
+
+    @field_serializer("retention")
+    def _with_unit(self, value: int) -> str:
+        return f"{value}s"
 
     @field_validator("token")
     @classmethod
@@ -112,6 +215,18 @@ class Settings(BaseSettings):
                 "set RUSHES_TOKEN, or keep to 127.0.0.1"
             )
         return self
+
+    @property
+    def telemetry_dir(self) -> Path:
+        """The folder of the embedded store."""
+        return self.data_dir / "telemetry"
+
+    @property
+    def max_bytes(self) -> int | None:
+        """What the store's tables may take together; None for no limit."""
+        if self.max_size is None:  # a database of somebody's own may be as large as they made it
+            return _MAX_SIZE if self.store is None else None
+        return int(self.max_size) or None
 
     @property
     def telemetry_endpoint(self) -> str | None:
@@ -167,6 +282,13 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _may_be_quoted(where: tuple[int | str, ...]) -> bool:
+    """Whether a setting's value may stand in an error: not a secret's, nor that of what holds one."""
+    if not where or where[0] in {"token", "store", "store_password"}:
+        return False
+    return where not in {("veo",), ("veo", "api_key")}
+
+
 def load(**flags: Any) -> Settings:
     """The settings, with flags that were given (not None) above everything else.
 
@@ -178,7 +300,7 @@ def load(**flags: Any) -> Settings:
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg'].removeprefix('Value error, ')}"
-            + (f" (got {e['input']!r})" if e["loc"] and e["loc"][0] != "token" else "")
+            + (f" (got {e['input']!r})" if _may_be_quoted(e["loc"]) else "")
             for e in error.errors()
         )
         raise SettingsError(problems) from None

@@ -33,7 +33,7 @@ def test_help_names_every_command(env: dict[str, str]) -> None:
 def test_the_catalog_for_people_and_for_scripts(env: dict[str, str]) -> None:
     code, out, _ = _run(env, "catalog")
     assert code == 0
-    assert "counter   checkpoint_recovery_count{tier,model}  [pending]" in out
+    assert "counter   checkpoint_recovery_count{tier,model}" in out
     code, out, _ = _run(env, "catalog", "--json")
     assert {d["name"] for d in json.loads(out)} == set(METRICS)
     code, _, err = _run(env, "catalog", "dashboards")
@@ -120,6 +120,12 @@ def test_doctor_tries_everything(env: dict[str, str]) -> None:
     assert code == 0
     for what in ("chdb", "data folder", "free disk", "--port", "device", "encoder", "MOCHI1"):
         assert what in out
+    assert "VEO3               not available: it is Google's API" in out
+    account = {"RUSHES_VEO__API_KEY": "AIzaCanary0123456789", "RUSHES_VEO__VERTEX": "true"}
+    code, out, err = _run({**env, **ports, **account}, "doctor")
+    assert code == 0
+    assert "by Vertex AI, with an API key (not tried: it costs)" in out
+    assert "Canary" not in out + err
     code, out, _ = _run({**env, **ports, "RUSHES_WEIGHTS": '{"LTX2": "/no/such/folder"}'}, "doctor")
     assert code == 1
     assert "/no/such/folder" in out

@@ -12,7 +12,7 @@ from rushes.settings import SettingsError, load
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("PORT", "HOST", "TOKEN", "WEIGHTS", "DATA_DIR"):
+    for name in ("PORT", "HOST", "TOKEN", "WEIGHTS", "DATA_DIR", "VEO"):
         monkeypatch.delenv(f"RUSHES_{name}", raising=False)
 
 
@@ -58,3 +58,25 @@ def test_the_token_is_in_no_error_and_no_repr(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(SettingsError) as caught:
         load(port=-1)
     assert "canary" not in str(caught.value)
+
+
+def test_googles_key_comes_from_variables_or_the_file_and_is_in_no_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert not load().veo.configured
+    (tmp_path / "rushes.toml").write_text("[veo]\nmodel = 'veo-9'\napi_key = 'canary-in-the-file'\n")
+    assert load().veo.configured
+    monkeypatch.setenv("RUSHES_VEO__API_KEY", "canary-key")
+    veo = load().veo
+    assert veo.api_key is not None
+    assert (veo.api_key.get_secret_value(), veo.model, veo.on_vertex) == ("canary-key", "veo-9", False)
+    assert "canary" not in repr(load())
+    monkeypatch.setenv("RUSHES_VEO__PROJECT", "my-project")
+    with pytest.raises(SettingsError, match="veo: an API key and a project are two ways in") as caught:
+        load()
+    assert "canary" not in str(caught.value)
+    monkeypatch.setenv("RUSHES_VEO__API_KEY", " ")
+    assert load().veo.on_vertex
+    monkeypatch.setenv("RUSHES_VEO__POLL_S", "0")
+    with pytest.raises(SettingsError, match=r"veo.poll_s: .*got '0'"):
+        load()

@@ -25,6 +25,8 @@ def test_a_worker_is_what_it_says_while_it_lives(tmp_path: Path) -> None:
         info = WorkerInfo("generate-0", "generate", lock.executor_id, os.getpid(), "idle", "http://x/metrics")
         board.publish(info)
         assert board.workers() == [info]
+        board.publish(replace(info, devices="GPU-1a2b"))
+        assert [w.devices for w in board.workers()] == ["GPU-1a2b"]
         board.publish(replace(info, state="generating"))
         assert _counts(board) == {"loading": 0, "idle": 0, "generating": 1, "draining": 0, "offline": 0}
         status = {labels["status"]: value for value, labels in board.status()}

@@ -23,9 +23,20 @@ from recording import Recorded
 from rushes.catalog import SPANS, Reason, declared_span
 from rushes.studio import outcome, pipeline
 from rushes.studio.failure import Failure, SafetyBlocked, classify
-from rushes.studio.jobs import Job, JobPrompt, JobState, JobStore, Stage, Submitter, new_job_id, open_database
+from rushes.studio.jobs import (
+    MAX_RECOVERIES,
+    Job,
+    JobPrompt,
+    JobState,
+    JobStore,
+    Stage,
+    Submitter,
+    new_job_id,
+    open_database,
+)
 from rushes.studio.keys import KeyStore
 from rushes.studio.models import CheckpointError, WeightsMissing, available
+from rushes.studio.recovery import encode_again
 from rushes.studio.render import Tools
 from rushes.studio.safety import Blocklist
 from rushes.studio.shelf import Shelf
@@ -71,15 +82,17 @@ class Studio:
         return job.id
 
     def encode(self, job_id: str) -> bool:
-        assert self.store.claim_encoding(job_id, worker_id="test-0", executor_id=EXECUTOR)
-        ready = pipeline.encode(job_id, self.tools)
+        job = self.store.claim_encoding(job_id, worker_id="test-0", executor_id=EXECUTOR)
+        assert job is not None
+        ready = pipeline.encode(job, self.tools)
         if ready:
-            assert self.store.enqueue_generation(job_id, self.submitter.enqueue_generate)
+            assert self.store.enqueue_generation(job, self.submitter.enqueue_generate)
         return ready
 
     def generate(self, job_id: str) -> Job:
-        assert self.store.claim_generation(job_id, worker_id="test-0", executor_id=EXECUTOR)
-        pipeline.generate(job_id, self.tools)
+        job = self.store.claim_generation(job_id, worker_id="test-0", executor_id=EXECUTOR)
+        assert job is not None
+        pipeline.generate(job, self.tools)
         return self.job(job_id)
 
     def job(self, job_id: str) -> Job:
@@ -97,6 +110,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
 def studio(tmp_path: Path, shelf: Shelf, recorded: Recorded) -> Iterator[Studio]:
     engine = open_database(f"sqlite:///{tmp_path / 'studio.db'}")
     store = JobStore(engine, prompt_key=Fernet.generate_key())
+    submitter = Submitter(engine)
     tools = Tools(
         store=store,
         shelf=shelf,
@@ -105,8 +119,8 @@ def studio(tmp_path: Path, shelf: Shelf, recorded: Recorded) -> Iterator[Studio]
         scratch=tmp_path / "scratch",
         worker_id="test-0",
         hash_key=b"0" * 32,
+        encode_again=encode_again(store, submitter),
     )
-    submitter = Submitter(engine)
     yield Studio(tools, store, KeyStore(engine), submitter)
     submitter.close()
     engine.dispose()
@@ -227,13 +241,13 @@ def test_a_cancelled_job_stops_within_a_step(studio: Studio, recorded: Recorded)
     calls = []
     inner = studio.store.set_progress
 
-    def cancel_at_two(job: str, step: int) -> bool:
+    def cancel_at_two(job: Job, step: int) -> bool:
         calls.append(step)
         if step == 2:
-            studio.store.cancel(job)
+            studio.store.cancel(job.id)
         return inner(job, step)
 
-    studio.store.set_progress = cancel_at_two  # type: ignore[assignment, method-assign]
+    studio.store.set_progress = cancel_at_two  # type: ignore[method-assign]
     job = studio.generate(job_id)
     assert job.state is JobState.CANCELLED
     assert calls == [1, 2]
@@ -247,23 +261,128 @@ def test_a_job_that_is_cancelled_after_its_upload_leaves_no_object(studio: Studi
     studio.encode(job_id)
     complete = studio.store.complete
 
-    def cancelled_before(job: str, **values: object) -> Job | None:
-        studio.store.cancel(job)
+    def cancelled_before(job: Job, **values: object) -> Job | None:
+        studio.store.cancel(job.id)
         return complete(job, **values)  # type: ignore[arg-type]
 
-    studio.store.complete = cancelled_before  # type: ignore[method-assign, assignment]
+    studio.store.complete = cancelled_before  # type: ignore[method-assign]
     assert studio.generate(job_id).state is JobState.CANCELLED
     assert list((tmp_path / "videos").rglob("*.mp4")) == []
 
 
-def test_a_damaged_encoding_fails_the_job_with_its_reason(studio: Studio, recorded: Recorded) -> None:
+def test_a_lost_encoding_is_made_again_but_not_for_ever(studio: Studio, recorded: Recorded) -> None:
     job_id = studio.submit("OPENSORA")
+    for _ in range(MAX_RECOVERIES):
+        studio.encode(job_id)
+        shutil.rmtree(studio.tools.scratch / job_id)
+        assert studio.generate(job_id).state is JobState.QUEUED
     studio.encode(job_id)
     shutil.rmtree(studio.tools.scratch / job_id)
     job = studio.generate(job_id)
     assert (job.state, job.failure_reason) == (JobState.FAILED, "checkpoint")
-    assert recorded.span("dit_inference").status.status_code is StatusCode.ERROR
     assert recorded.span("video_generation_request").attributes["error.type"] == "checkpoint"  # type: ignore[index]
+
+
+class Killed(BaseException):
+    """What no handler catches: the worker is gone at this point."""
+
+
+def _die_after(studio: Studio, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = studio.store.set_progress
+
+    def die(job: Job, done: int) -> bool:
+        if done == step + 1:
+            raise Killed
+        return inner(job, done)
+
+    monkeypatch.setattr(studio.store, "set_progress", die)
+
+
+def _content(studio: Studio, job: Job) -> bytes:
+    assert job.media is not None
+    return (Path(studio.tools.media.location) / job.media).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("damage", "resumed"),
+    [(None, 6), ("newest", 4), ("all", 0), ("version", 0)],
+)
+def test_a_lost_workers_video_goes_on_from_the_last_usable_checkpoint(
+    studio: Studio, recorded: Recorded, monkeypatch: pytest.MonkeyPatch, damage: str | None, resumed: int
+) -> None:
+    studio.tools = replace(studio.tools, checkpoint_every=2)
+    undisturbed = studio.submit("OPENSORA", steps=9)
+    studio.encode(undisturbed)
+    expected = _content(studio, studio.generate(undisturbed))
+    job_id = studio.submit("OPENSORA", steps=9)
+    studio.encode(job_id)
+    with monkeypatch.context() as patched:
+        _die_after(studio, 7, patched)
+        with pytest.raises(Killed):
+            studio.generate(job_id)
+    lost = studio.job(job_id)
+    assert (lost.state, lost.step) == (JobState.GENERATING, 7)
+    files = sorted((studio.tools.scratch / job_id).glob("checkpoint_*"))
+    assert [file.stem for file in files] == ["checkpoint_4", "checkpoint_6"]
+    if damage == "version":
+        monkeypatch.setattr("diffusers.__version__", "99.0")
+    elif damage:
+        for file in files if damage == "all" else files[-1:]:
+            file.write_bytes(file.read_bytes()[:-1])
+    recorded.spans.clear()
+    series = f'model="OPENSORA",tier="{lost.tier}"'
+    before = {name: _value(recorded, name, series) for name in _RECOVERY}
+
+    assert studio.store.recover(lost, studio.submitter.enqueue_generate)
+    job = studio.generate(job_id)
+    assert job.state is JobState.COMPLETED, job.error_message
+    assert (job.recoveries, job.attempt) == (1, 4)
+    assert _content(studio, job) == expected
+    steps = [s.name for s in recorded.spans.get_finished_spans() if s.name.startswith("step_")]
+    assert steps == [f"step_{index}" for index in range(resumed + 1, 10)]
+    grown = {name: _value(recorded, name, series) - before[name] for name in _RECOVERY}
+    assert grown == {
+        "checkpoint_recovery_count": float(resumed > 0),
+        "rushes_recovered_steps_total": float(resumed),
+        "rushes_lost_steps_total": float(7 - resumed),
+    }
+    assert not (studio.tools.scratch / job_id).exists()
+    saves = [s for s in recorded.spans.get_finished_spans() if s.name == "checkpoint.save"]
+    assert len(saves) == (8 - resumed) // 2
+
+
+_RECOVERY: Final = ("checkpoint_recovery_count", "rushes_recovered_steps_total", "rushes_lost_steps_total")
+
+
+def _value(recorded: Recorded, name: str, labels: str) -> float:
+    return sum(value for series, value in recorded.metrics(name).items() if labels in series)
+
+
+def test_a_worker_that_was_taken_for_dead_changes_nothing(
+    studio: Studio, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It wakes up at its third step, while another has the job: it stops, and leaves the other's files alone."""
+    studio.tools = replace(studio.tools, checkpoint_every=2)
+    job_id = studio.submit("OPENSORA", steps=6)
+    studio.encode(job_id)
+    inner, done = studio.store.set_progress, list[Job]()
+
+    def overtaken(job: Job, step: int) -> bool:
+        if step == 3 and not done:
+            done.append(job)
+            assert studio.store.recover(job, studio.submitter.enqueue_generate)
+            done.append(studio.generate(job_id))
+        return inner(job, step)
+
+    monkeypatch.setattr(studio.store, "set_progress", overtaken)
+    after = studio.generate(job_id)
+    assert after == done[1]
+    assert after.state is JobState.COMPLETED
+    assert studio.store.complete(done[0], media="sha256/bb.mp4", size_bytes=1) is None
+    assert studio.store.fail(job_id, code="c", message="m", reason="internal", held=done[0]) is None
+    assert not studio.store.reserve_media(done[0], "sha256/bb.mp4")
+    assert [s.name for s in recorded.spans.get_finished_spans()].count("video_generation_request") == 1
+    assert (Path(studio.tools.media.location) / str(after.media)).exists()
 
 
 def test_a_missing_folder_of_weights_names_it_and_the_setting(

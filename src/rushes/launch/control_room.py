@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -22,14 +22,19 @@ from starlette.types import ASGIApp
 from rushes.ingest import IngestStats, Limits, Receiver
 from rushes.ingest import grpc as otlp_grpc
 from rushes.ingest.http import routes as otlp_routes
+from rushes.ingest.own_metrics import observe as observe_ingest
+from rushes.ingest.remote_write_http import remote_write_routes
+from rushes.ingest.scrape import Scraper, Target
 from rushes.launch import local
+from rushes.launch.backup import backup_routes
 from rushes.launch.lifetime import SUPERVISED, end_with_parent
 from rushes.launch.ports import PortTaken, reserve
+from rushes.launch.storing import keep_own_metrics, observe, open_store, problems_route
 from rushes.query import Readers
-from rushes.sdk import configure, exposition, instruments, logs
+from rushes.sdk import Telemetry, configure, exposition, logs
 from rushes.settings import Settings
-from rushes.store.chdb_store import ChdbStore
 from rushes.store.interface import Store, StoreError
+from rushes.store.upkeep import Upkeep
 from rushes.web.api import routes as api_routes
 from rushes.web.app import create_app
 from rushes.web.live import Live
@@ -39,7 +44,6 @@ from rushes.web.token import TokenGate
 __all__ = ["CannotStart", "run"]
 
 _LOG: Final = logs.get_logger("control-room")
-_DAY_S: Final = 86_400
 _GRPC_GRACE_S: Final = 2
 _LOOK_S: Final = 0.02
 
@@ -59,36 +63,48 @@ class _Server(uvicorn.Server):
 def run(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises CannotStart."""
     end_with_parent()
-    configure(service="rushes-control-room", instance="control-room", log_level=settings.log_level)
+    telemetry = configure(
+        service="rushes-control-room", instance="control-room", log_level=settings.log_level
+    )
     logs.bridge_stdlib(logging.WARNING)
     try:
         for name in ("port", "otlp_http_port", "otlp_grpc_port"):
             setattr(
                 settings, name, reserve(settings.host, getattr(settings, name), f"--{name.replace('_', '-')}")
             )
-        store = ChdbStore(settings.data_dir / "telemetry", retention_s=settings.retention_days * _DAY_S)
+        store = open_store(settings)
     except (PortTaken, StoreError, ValueError) as error:
         raise CannotStart(str(error)) from error
+    upkeep = Upkeep(store, max_bytes=settings.max_bytes)
+    observe(upkeep)
+    upkeep.start()
     try:
-        asyncio.run(_serve(settings, store))
+        asyncio.run(_serve(settings, store, upkeep, telemetry))
     finally:
+        upkeep.close()
         store.close()
 
 
-async def _serve(settings: Settings, store: Store) -> None:
+async def _serve(settings: Settings, store: Store, upkeep: Upkeep, telemetry: Telemetry) -> None:
     live = Live()
     receiver = Receiver(store, limits=Limits(), on_ingest=live.notify)
-    _observe(receiver.stats)
+    observe_ingest(receiver)
     readers = Readers.over(store)
     pages = create_app(
         videos=readers.videos,
         traces=readers.traces,
         logs=readers.logs,
         promql=readers.promql,
-        api_routes=[Route("/metrics", _metrics), *api_routes(readers, version=version("rushes"))],
+        api_routes=[
+            Route("/metrics", _metrics),
+            problems_route(upkeep),
+            *backup_routes(store),
+            *remote_write_routes(receiver),
+            *api_routes(readers, version=version("rushes"), live=live),
+        ],
         media=MediaStore(settings.media_url),
         live=live,
-        health=lambda: _health(store, receiver.stats),
+        health=lambda: _health(store, upkeep, receiver.stats),
     )
     token = settings.token.get_secret_value() if settings.token else None
     servers = [
@@ -107,6 +123,8 @@ async def _serve(settings: Settings, store: Store) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     _LOG.info("process.started", process="control room", address=f"http://{host}:{settings.port}")
+    scraping = asyncio.create_task(Scraper(receiver, _targets(settings)).run())
+    keeping = asyncio.create_task(keep_own_metrics(telemetry, receiver))
     alone = os.environ.get(SUPERVISED) != "1"  # else `rushes up` tells, of the studio too
     try:
         await asyncio.gather(
@@ -116,8 +134,19 @@ async def _serve(settings: Settings, store: Store) -> None:
         stop()
         if alone:
             local.remove(settings.local_file)
+        scraping.cancel()
+        keeping.cancel()
+        await asyncio.gather(scraping, keeping, return_exceptions=True)
         await grpc_server.stop(_GRPC_GRACE_S)
         await loop.run_in_executor(None, receiver.close)
+
+
+def _targets(settings: Settings) -> list[Target]:
+    return [
+        Target(of.name, str(url), of.interval, of.timeout, of.bearer_token_file, of.labels)
+        for of in settings.scrape
+        for url in of.urls
+    ]
 
 
 async def _tell(settings: Settings, servers: Sequence[uvicorn.Server], host: str) -> None:
@@ -165,18 +194,13 @@ async def _metrics(request: Request) -> Response:
     return Response(text, media_type=content_type)
 
 
-def _health(store: Store, stats: IngestStats) -> dict[str, Any]:
+def _health(store: Store, upkeep: Upkeep, stats: IngestStats) -> dict[str, Any]:
+    """Ready as long as there are answers. Anybody may ask, so of problems only their number is told."""
     store.rows("SELECT 1 AS one")
-    return {"ready": True, "spans": stats.spans, "logs": stats.logs, "samples": stats.samples}
-
-
-def _observe(stats: IngestStats) -> None:
-    def accepted() -> Iterable[tuple[float, Mapping[str, str]]]:
-        return [(getattr(stats, signal_), {"signal": signal_}) for signal_ in ("spans", "logs", "samples")]
-
-    def refused() -> Iterable[tuple[float, Mapping[str, str]]]:
-        by_reason = {**stats.refused, **stats.failed}
-        return [(count, {"reason": reason}) for reason, count in by_reason.items()]
-
-    instruments.rushes_ingest_accepted_total.observe(accepted)
-    instruments.rushes_ingest_refused_total.observe(refused)
+    return {
+        "ready": True,
+        "problems": len(upkeep.problems()),
+        "spans": stats.spans,
+        "logs": stats.logs,
+        "samples": stats.samples,
+    }

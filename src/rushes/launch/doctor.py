@@ -39,6 +39,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield _device(settings)
         yield _encoder()
         yield from _weights(settings)
+        yield _veo(settings)
 
 
 def _installed() -> Iterator[Finding]:
@@ -136,3 +137,18 @@ def _weights(settings: Settings) -> Iterator[Finding]:
         yield Finding(name, "good", str(folder) if folder else "small checkpoint, random weights")
     for name, reason in missing.items():
         yield Finding(name, "bad", reason)
+
+
+def _veo(settings: Settings) -> Finding:
+    from rushes.studio.models import veo3
+    from rushes.studio.provider import Provider, offer_veo
+
+    card, problem = offer_veo(settings.veo)
+    if card is None:
+        state: Literal["warn", "bad"] = "bad" if settings.veo.configured else "warn"
+        return Finding(veo3.NAME, state, f"not available: {problem}")
+    way = f"project {settings.veo.project}" if settings.veo.project else "an API key"
+    where = "Vertex AI" if settings.veo.on_vertex else "the Gemini Developer API"
+    return Finding(
+        veo3.NAME, "good", f"{Provider(settings.veo).model} by {where}, with {way} (not tried: it costs)"
+    )

@@ -24,8 +24,10 @@ from rushes.studio.board import Board
 from rushes.studio.gateway import create_app
 from rushes.studio.jobs import FileLiveness, Job, JobStore, Reaper, Submitter, open_database, pid_of
 from rushes.studio.keys import KeyStore
-from rushes.studio.models import offered
+from rushes.studio.models import offered, veo3
 from rushes.studio.observed import observe
+from rushes.studio.provider import offer_veo
+from rushes.studio.recovery import kill_hung, tell_interrupted
 from rushes.studio.scratch import leaving_nothing
 from rushes.studio.secret_files import development_secret, hash_key, prompt_key
 from rushes.studio.storage import Media
@@ -52,15 +54,26 @@ def run(settings: Settings) -> None:
     cards, missing = offered(settings.weights)
     for reason in missing.values():
         _LOG.error("log.message", error=reason)
+    card, reason = offer_veo(settings.veo)
+    if card is not None:
+        cards[card.name] = card
+    else:
+        missing[veo3.NAME] = reason
+        if settings.veo.configured:
+            _LOG.error("log.message", error=f"{veo3.NAME}: {reason}")
     media = Media(settings.storage_url)
     ended = partial(leaving_nothing, store=store, media=media, scratch=settings.scratch_dir)
     observe(store, keys, Board(settings.workers_dir), cards)
     _zero_counters()
+    liveness = FileLiveness(settings.workers_dir)
     reaper = Reaper(
         store,
         submitter,
-        FileLiveness(settings.workers_dir),
+        liveness,
         on_lost=ended(_on_lost),
+        on_recovered=tell_interrupted,
+        on_hung=kill_hung(liveness),
+        hung_after_s=settings.hung_after_s,
     )
     app = create_app(
         store=store,

@@ -97,7 +97,7 @@ def _watch(client: httpx.Client, video_id: str, console: Console) -> None:
                 task,
                 description=event["state"],
                 completed=event["step"],
-                total=event["total_steps"],
+                total=event["total_steps"] or None,
             )
             if event["state"] in _DONE:
                 return

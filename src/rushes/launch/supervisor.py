@@ -240,9 +240,12 @@ class Supervisor:
         values = {
             name: value
             for name, value in settings.model_dump(mode="json").items()
-            if value is not None and name not in {"token", "weights", "prices"}
+            if value is not None and name not in {"token", "veo"}  # secrets are not dumped
         }
-        environment = {f"RUSHES_{name.upper()}": str(value) for name, value in values.items()}
+        environment = {
+            f"RUSHES_{name.upper()}": json.dumps(value) if isinstance(value, dict | list) else str(value)
+            for name, value in values.items()
+        }
         if settings.token:
             token = settings.token.get_secret_value()
             environment["RUSHES_TOKEN"] = token
@@ -250,8 +253,10 @@ class Supervisor:
                 given = os.environ.get("OTEL_EXPORTER_OTLP_HEADERS")
                 ours = f"authorization=Bearer%20{quote(token)}"
                 environment["OTEL_EXPORTER_OTLP_HEADERS"] = f"{given},{ours}" if given else ours
-        for name in ("weights", "prices"):
-            environment[f"RUSHES_{name.upper()}"] = json.dumps(settings.model_dump(mode="json")[name])
+        veo = settings.veo.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        if settings.veo.api_key:
+            veo["api_key"] = settings.veo.api_key.get_secret_value()
+        environment["RUSHES_VEO"] = json.dumps(veo)
         environment["RUSHES_OTLP_ENDPOINT"] = self._otlp_endpoint
         return environment
 

@@ -22,7 +22,7 @@ State = Literal["loading", "idle", "generating", "draining", "offline"]
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """One worker: `metrics` is the URL of its /metrics."""
+    """One worker: `metrics` is the URL of its /metrics, `devices` the GPUs it works on, as CUDA_VISIBLE_DEVICES."""
 
     worker_id: str
     role: str
@@ -30,6 +30,7 @@ class WorkerInfo:
     pid: int
     state: State
     metrics: str
+    devices: str = ""
 
 
 class Board:

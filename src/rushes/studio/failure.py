@@ -12,7 +12,7 @@ from rushes.studio.models.errors import CheckpointError, UnknownModel, Unsupport
 from rushes.studio.storage import StorageError
 from rushes.studio.transcode import TranscodeError
 
-__all__ = ["Cancelled", "Failure", "SafetyBlocked", "classify"]
+__all__ = ["Cancelled", "EncodingLost", "Failure", "ProviderError", "SafetyBlocked", "classify"]
 
 
 class Cancelled(Stopped):
@@ -25,6 +25,19 @@ class SafetyBlocked(Stopped):
     def __init__(self, category: str) -> None:
         super().__init__(category)
         self.category = category
+
+
+class EncodingLost(Exception):  # noqa: N818 - it says what happened
+    """The encoded prompt is not where the encode worker left it, or is damaged: it has to be encoded again."""
+
+
+class ProviderError(Exception):
+    """Somebody else's API made no video; carries what to say of it."""
+
+    def __init__(self, reason: Reason, code: str, message: str) -> None:
+        super().__init__(message)
+        self.reason: Final[Reason] = reason
+        self.code: Final = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +53,7 @@ class Failure:
 _TOLD: Final[tuple[tuple[type[Exception], Reason, str], ...]] = (
     (WeightsMissing, "checkpoint", "model_unavailable"),
     (CheckpointError, "checkpoint", "render_failed"),
+    (EncodingLost, "checkpoint", "render_failed"),
     (UnknownModel, "checkpoint", "model_unavailable"),
     (UnsupportedRequest, "checkpoint", "render_failed"),
     (StorageError, "storage", "storage_error"),
@@ -55,6 +69,8 @@ def classify(error: BaseException, *, doing: str) -> Failure:
     if isinstance(error, SafetyBlocked):
         text = f"the prompt was blocked by the content policy (category {error.category}); change it and try again"
         return Failure("safety_block", "content_policy_violation", text)
+    if isinstance(error, ProviderError):
+        return Failure(error.reason, error.code, str(error))
     for kind, reason, code in _TOLD:
         if isinstance(error, kind):
             return Failure(reason, code, str(error))

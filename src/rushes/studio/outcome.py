@@ -12,7 +12,7 @@ from typing import Final, Literal, cast
 
 from rushes.catalog import Reason, Tier
 from rushes.sdk import instruments, logs, tracing
-from rushes.studio.jobs import Job, JobState
+from rushes.studio.jobs import NO_SEED, Job, JobState
 
 __all__ = ["attributed_ratio", "finish_cancelled", "finish_completed", "finish_failed", "root_of", "tier_of"]
 
@@ -116,15 +116,17 @@ def _finish_root(job: Job, *, error: str | None) -> None:
         "tier": job.tier,
         "model": job.model,
         "resolution": job.resolution,
-        "steps": job.steps,
         "seconds": job.seconds,
         "gen_ai.operation.name": "generate_content",
         "gen_ai.provider.name": "rushes",
         "gen_ai.output.type": "video",
         "gen_ai.request.model": job.model,
-        "gen_ai.request.seed": job.seed,
         "gen_ai.response.id": job.id,
     }
+    if job.steps:
+        attributes["steps"] = job.steps
+    if job.seed != NO_SEED:
+        attributes["gen_ai.request.seed"] = job.seed
     if job.state is not JobState.CANCELLED:  # its last stage ends after this, in the worker
         attributes["rushes.attributed_ratio"] = round(
             attributed_ratio(job.stages, job.accepted_ns, end_ns), 4

@@ -14,10 +14,10 @@ from opentelemetry.trace import Span
 
 from rushes.sdk import instruments, logs, tracing
 from rushes.studio import outcome
-from rushes.studio.failure import Cancelled, classify
-from rushes.studio.jobs import Job, priority_of
+from rushes.studio.failure import Cancelled, EncodingLost, classify
+from rushes.studio.jobs import INTERRUPTED, Job, priority_of
 from rushes.studio.render import Render, Tools
-from rushes.studio.stages import decode, deliver, denoise, prompt, setup
+from rushes.studio.stages import decode, deliver, denoise, prompt, provider, setup
 
 __all__ = ["ENCODE", "GENERATE", "Stage", "encode", "generate"]
 
@@ -39,35 +39,40 @@ ENCODE: Final = (
     Stage("prompt_processing", prompt.run, ("safety_check_duration_ms", "pregen_safety_block_total")),
 )
 GENERATE: Final = (
-    Stage("worker_setup", setup.run, ("worker_model_load_duration_seconds",)),
-    Stage("dit_inference", denoise.run, ("dit_inference_step_duration_ms",)),
-    Stage("vae_decode", decode.video, ("vae_decode_duration_seconds", "frames_per_second_generated")),
+    Stage("worker_setup", setup.run, ("worker_model_load_duration_seconds",), provider.is_local),
+    Stage("dit_inference", denoise.run, ("dit_inference_step_duration_ms",), provider.is_local),
+    Stage(
+        "vae_decode",
+        decode.video,
+        ("vae_decode_duration_seconds", "frames_per_second_generated"),
+        provider.is_local,
+    ),
     Stage("audio_generation", decode.audio, ("audio_generation_duration_seconds",), decode.has_audio),
+    Stage("rushes.provider", provider.run, (), provider.is_remote),  # instead of all of these
     # Checks of the frames and the provenance manifest belong here.
-    Stage("transcode", deliver.transcode),
+    Stage("transcode", deliver.transcode, (), deliver.needs_transcode),
     Stage("upload", deliver.upload),
 )
 
 
-def encode(job_id: str, tools: Tools) -> bool:
+def encode(job: Job, tools: Tools) -> bool:
     """The role `encode`: returns True when the job may be rendered; else it has ended the job."""
-    job = _claimed(job_id, tools)
     with tracing.under(outcome.root_of(job)):
         begun = job.encode_started_ns or time.time_ns()
-        accepted = max((s.end_ns for s in job.stages if s.name == "gateway"), default=job.accepted_ns)
-        if begun > accepted:
-            tracing.record("rushes.encode_wait", accepted, begun)
-            tools.store.append_stage(job_id, "rushes.encode_wait", accepted, begun)
-        _ENCODE_LOG.info("generation.encode.started", request_id=job_id, model=job.model, tier=job.tier)
-        render = Render(job=job, tools=tools, raise_if_ended=_unless_ended(job_id, tools), started_ns=begun)
+        reached = max((s.end_ns for s in job.stages), default=job.accepted_ns)
+        if begun > reached:
+            tracing.record("rushes.encode_wait", reached, begun)
+            tools.store.append_stage(job, "rushes.encode_wait", reached, begun)
+        _ENCODE_LOG.info("generation.encode.started", request_id=job.id, model=job.model, tier=job.tier)
+        render = Render(job=job, tools=tools, raise_if_ended=_unless_ended(job, tools), started_ns=begun)
         with render.shields:
-            ready = _run(ENCODE, render, begun) and not _ended(job_id, tools)
+            ready = _run(ENCODE, render, begun) and not _ended(job, tools)
         if not ready:
             render.clean_up()
         else:
             _ENCODE_LOG.info(
                 "generation.job.waiting",
-                request_id=job_id,
+                request_id=job.id,
                 model=job.model,
                 tier=job.tier,
                 queue_depth=tools.store.waiting(),
@@ -75,38 +80,37 @@ def encode(job_id: str, tools: Tools) -> bool:
     return ready
 
 
-def generate(job_id: str, tools: Tools) -> None:
-    """The role `generate`: ends the job, one way or another."""
-    job = _claimed(job_id, tools)
+def generate(job: Job, tools: Tools) -> None:
+    """The role `generate`: ends the job, one way or another, or gives it back to be encoded again."""
     with tracing.under(outcome.root_of(job)):
-        if not tools.store.start_generating(job_id):
+        if not tools.store.start_generating(job):
             return  # ended meanwhile, by whoever ended it
         begun = time.time_ns()
         _record_wait(job, tools, begun)
-        render = Render(job=job, tools=tools, raise_if_ended=_unless_ended(job_id, tools), started_ns=begun)
+        render = Render(job=job, tools=tools, raise_if_ended=_unless_ended(job, tools), started_ns=begun)
         try:
-            done = _run(GENERATE, render, begun)
+            with render.shields:
+                done = _run(GENERATE, render, begun)
         finally:
             render.clean_up()
         media, size = render.media, render.size_bytes
         if not done or media is None or size is None:
             return
-        completed = tools.store.complete(job_id, media=media, size_bytes=size)
+        completed = tools.store.complete(job, media=media, size_bytes=size)
         if completed is not None:
+            render.clean_up()
             outcome.finish_completed(completed)
         elif not tools.store.media_in_use(media):
             tools.media.delete(media)  # the job was ended after its upload: nobody would ever delete it
 
 
-def _claimed(job_id: str, tools: Tools) -> Job:
-    job = tools.store.get(job_id)
-    if job is None:
-        raise LookupError(f"no job {job_id}")
-    return job
-
-
 def _record_wait(job: Job, tools: Tools, begun_ns: int) -> None:
-    since = max((s.end_ns for s in job.stages if s.name == "prompt_processing"), default=job.accepted_ns)
+    since = max((s.end_ns for s in job.stages), default=job.accepted_ns)
+    lost = max((s for s in job.stages if s.name == INTERRUPTED), default=None, key=lambda s: s.end_ns)
+    if lost is not None and lost.end_ns == since:
+        instruments.rushes_recovery_duration_seconds.record(
+            (begun_ns - lost.start_ns) / 1e9, tier=outcome.tier_of(job), model=job.model
+        )
     seconds = (begun_ns - since) / 1e9
     depth = tools.store.waiting() + 1
     wait = tracing.open_span("queue_wait", since, {"queue_depth": depth, "priority": priority_of(job)})
@@ -114,7 +118,7 @@ def _record_wait(job: Job, tools: Tools, begun_ns: int) -> None:
         tracing.record("scheduler.assign", job.assigned_ns or begun_ns, begun_ns)
         instruments.queue_wait_duration_seconds.record(seconds, tier=outcome.tier_of(job))
     wait.end(begun_ns)
-    tools.store.append_stage(job.id, "queue_wait", since, begun_ns)
+    tools.store.append_stage(job, "queue_wait", since, begun_ns)
     _GENERATE_LOG.info(
         "generation.job.assigned",
         request_id=job.id,
@@ -124,22 +128,23 @@ def _record_wait(job: Job, tools: Tools, begun_ns: int) -> None:
     )
 
 
-def _ended(job_id: str, tools: Tools) -> bool:
-    job = tools.store.get(job_id)
-    return job is None or job.terminal
+def _ended(job: Job, tools: Tools) -> bool:
+    """Whether the job is over, or another worker's by now."""
+    now = tools.store.get(job.id)
+    return now is None or now.terminal or now.attempt != job.attempt
 
 
-def _unless_ended(job_id: str, tools: Tools) -> Callable[[], None]:
+def _unless_ended(job: Job, tools: Tools) -> Callable[[], None]:
     def check() -> None:
-        if _ended(job_id, tools):
-            raise Cancelled(job_id)
+        if _ended(job, tools):
+            raise Cancelled(job.id)
 
     return check
 
 
 def _run(stages: Iterable[Stage], render: Render, begun_ns: int) -> bool:
     """Runs the stages that apply, each from the end of the one before; False when the job has ended early."""
-    tools, job_id = render.tools, render.job.id
+    tools, job = render.tools, render.job
     reached = begun_ns
     for stage in stages:
         if not stage.applies(render):
@@ -151,21 +156,26 @@ def _run(stages: Iterable[Stage], render: Render, begun_ns: int) -> bool:
         except Cancelled:
             render.clean_up()
             return False  # whoever ended the job has told of it
+        except EncodingLost as error:
+            tools.store.append_stage(job, stage.span, reached, time.time_ns())
+            if not tools.encode_again(job):
+                _fail(render, error, stage.span)
+            return False
         except Exception as error:  # noqa: BLE001 - every failure becomes the job's, with a clear text
-            tools.store.append_stage(job_id, stage.span, reached, time.time_ns())
+            tools.store.append_stage(job, stage.span, reached, time.time_ns())
             _fail(render, error, stage.span)
             return False
         ended = time.time_ns()
-        tools.store.append_stage(job_id, stage.span, reached, ended)
+        tools.store.append_stage(job, stage.span, reached, ended)
         reached = ended
     return True
 
 
 def _fail(render: Render, error: BaseException, doing: str) -> None:
     failure = classify(error, doing=doing)
-    render.clean_up()
     failed = render.tools.store.fail(
-        render.job.id, code=failure.code, message=failure.message, reason=failure.reason
+        render.job.id, code=failure.code, message=failure.message, reason=failure.reason, held=render.job
     )
     if failed is not None:
+        render.clean_up()
         outcome.finish_failed(failed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,19 +13,25 @@ import numpy.typing as npt
 
 from rushes.studio import scratch
 from rushes.studio.jobs import Job, JobStore
+from rushes.studio.models import veo3
 from rushes.studio.models.card import RenderRequest
 from rushes.studio.models.protocol import Audio, Backend, Latents
+from rushes.studio.provider import Provider
 from rushes.studio.safety import Blocklist
 from rushes.studio.shelf import Shelf
 from rushes.studio.storage import Media
-from rushes.studio.transcode import Transcoded
 
 __all__ = ["Render", "Tools"]
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a worker has at hand for every job."""
+    """What a worker has at hand for every job.
+
+    The denoising loop is saved after every `checkpoint_every` steps, 0: never. `encode_again` gives a job back whose
+    encoded prompt was lost; False says that this was tried too often.
+    `stopping` is set when the worker is to end: waiting for somebody else is then given up, and goes on in the next.
+    """
 
     store: JobStore
     shelf: Shelf
@@ -33,11 +40,15 @@ class Tools:
     scratch: Path
     worker_id: str
     hash_key: bytes
+    checkpoint_every: int = 0
+    encode_again: Callable[[Job], bool] = lambda _: False
+    provider: Provider | None = None
+    stopping: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(slots=True, kw_only=True)
 class Render:
-    """One job on its way through the stages. Arrays are None until their stage has run.
+    """One job on its way through the stages, in this worker's hands. Arrays are None until their stage has run.
 
     Attributes:
         frames: uint8, (frames, height, width, 3).
@@ -53,7 +64,7 @@ class Render:
     latents: Latents | None = None
     frames: npt.NDArray[np.uint8] | None = None
     sound: Audio | None = None
-    file: Transcoded | None = None
+    file: Path | None = None
     media: str | None = None
     size_bytes: int | None = None
     started_ns: int = 0
@@ -63,6 +74,16 @@ class Render:
     def folder(self) -> Path:
         """The job's scratch folder."""
         return scratch.folder_of(self.tools.scratch, self.job.id)
+
+    @property
+    def remote(self) -> bool:
+        """Whether the video is made by somebody else's API."""
+        return self.job.model == veo3.NAME
+
+    @property
+    def file_path(self) -> Path:
+        """Where the video's file is made: no two workers write one file, should both think that the job is theirs."""
+        return self.folder / f"video_{self.job.attempt}.mp4"
 
     @property
     def encoded_path(self) -> Path:
@@ -84,5 +105,7 @@ class Render:
         )
 
     def clean_up(self) -> None:
-        """Removes the scratch folder."""
-        scratch.remove(self.tools.scratch, self.job.id)
+        """Removes the scratch folder of a job that has ended. Another worker may go on with one that has not."""
+        job = self.tools.store.get(self.job.id)
+        if job is None or job.terminal:
+            scratch.remove(self.tools.scratch, self.job.id)

@@ -6,17 +6,20 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Final, Literal
 
 from rushes.catalog import MODELS
-from rushes.instrument.gpu import Collector, WorkerProcess, by_process
+from rushes.instrument.gpu import Collector, WorkerProcess, by_process, visible_devices
 from rushes.sdk import configure, instruments, logs, serve_metrics, shutdown
 from rushes.settings import Settings
 from rushes.studio import outcome, pipeline
 from rushes.studio.board import Board, State, WorkerInfo
 from rushes.studio.device import pick_device
-from rushes.studio.jobs import JobStore, WorkerLock, open_database, run_worker
+from rushes.studio.jobs import Job, JobStore, Submitter, WorkerLock, open_database, run_worker
 from rushes.studio.models import WeightsMissing, available
+from rushes.studio.provider import Provider
+from rushes.studio.recovery import encode_again, tell_interrupted
 from rushes.studio.render import Tools
 from rushes.studio.safety import Blocklist
 from rushes.studio.scratch import leaving_nothing, sweep
@@ -41,9 +44,15 @@ class _Presence:
         self._worker = lock
         self._role = role
         self._metrics = metrics
+        self._devices = ""
         self._lock = threading.Lock()
         self._busy = 0
         self._draining = False
+
+    def works_on(self, device: str) -> None:
+        """The device is chosen, as torch names it: a GPU that hides its processes is known to be ours from here."""
+        self._devices = visible_devices(device, os.environ)
+        self.show("loading")
 
     def ready(self) -> None:
         """Jobs are being taken."""
@@ -59,7 +68,13 @@ class _Presence:
     def show(self, state: State) -> None:
         """Writes the state."""
         info = WorkerInfo(
-            self._worker.worker_id, self._role, self._worker.executor_id, os.getpid(), state, self._metrics
+            self._worker.worker_id,
+            self._role,
+            self._worker.executor_id,
+            os.getpid(),
+            state,
+            self._metrics,
+            self._devices,
         )
         try:
             self._board.publish(info)
@@ -67,13 +82,13 @@ class _Presence:
             _LOG.error("log.message", error=f"the worker's state can't be written: {error.strerror}")
         _LOG.debug("worker.status.changed", status=state)
 
-    def during(self, work: Callable[[str], bool | None]) -> Callable[[str], bool | None]:
+    def during(self, work: Callable[[Job], bool | None]) -> Callable[[Job], bool | None]:
         """The handler, with the worker shown as generating while it runs; a worker of both roles may run two."""
 
-        def handle(job_id: str) -> bool | None:
+        def handle(job: Job) -> bool | None:
             self._count(1)
             try:
-                return work(job_id)
+                return work(job)
             finally:
                 self._count(-1)
 
@@ -98,25 +113,37 @@ def work(
         WorkerBusyError: a living worker has this id.
         ValueError: the id is malformed.
     """
-    with WorkerLock(settings.workers_dir, worker_id, role) as lock:
+    theirs = Provider(settings.veo) if settings.veo.configured else nullcontext()
+    with WorkerLock(settings.workers_dir, worker_id, role) as lock, theirs as provider:
         configure(instance=worker_id, endpoint=settings.telemetry_endpoint, log_level=settings.log_level)
         logs.bridge_stdlib(logging.WARNING)
         try:
-            _work(settings, role, lock, stop, preload=preload)
+            _work(settings, role, lock, stop, provider, preload=preload)
         finally:
             shutdown()
 
 
-def _work(settings: Settings, role: Role, lock: WorkerLock, stop: threading.Event, *, preload: bool) -> None:
+def _work(
+    settings: Settings,
+    role: Role,
+    lock: WorkerLock,
+    stop: threading.Event,
+    provider: Provider | None,
+    *,
+    preload: bool,
+) -> None:
     board = Board(settings.workers_dir)
     presence = _Presence(board, lock, role, serve_metrics())
     presence.show("loading")
     store = JobStore(open_database(settings.jobs_url), prompt_key=prompt_key(settings))
+    submitter = Submitter(store.engine)
+    device = pick_device(settings.device)
+    presence.works_on(device)
     shelf = Shelf(
         role,
         settings.weights,
         settings.models_dir,
-        pick_device(settings.device),
+        device,
         sample_every=settings.sample_every,
     )
     tools = Tools(
@@ -127,6 +154,10 @@ def _work(settings: Settings, role: Role, lock: WorkerLock, stop: threading.Even
         scratch=settings.scratch_dir,
         worker_id=lock.worker_id,
         hash_key=hash_key(settings),
+        checkpoint_every=settings.checkpoint_every,
+        encode_again=encode_again(store, submitter),
+        provider=provider,
+        stopping=stop,
     )
     sweep(settings.scratch_dir, store)
     ended = leaving_nothing(outcome.finish_failed, store=store, media=tools.media, scratch=tools.scratch)
@@ -140,20 +171,22 @@ def _work(settings: Settings, role: Role, lock: WorkerLock, stop: threading.Even
         run_worker(
             role,
             {
-                "encode": presence.during(lambda job_id: pipeline.encode(job_id, tools)),
-                "generate": presence.during(lambda job_id: pipeline.generate(job_id, tools)),
+                "encode": presence.during(lambda job: pipeline.encode(job, tools)),
+                "generate": presence.during(lambda job: pipeline.generate(job, tools)),
             },
             store=store,
             lock=lock,
             stop=stop,
             on_ready=presence.ready,
             on_failed=lambda job, _error: ended(job),
+            on_left=lambda job: tell_interrupted(job, why="it was stopped"),
             drain_s=DRAIN_S,
         )
         board.withdraw(lock.worker_id)
         _LOG.info("worker.stopped", worker_role=role, pid=os.getpid())
     finally:
         gpus.stop()
+        submitter.close()
 
 
 def _preload(shelf: Shelf, settings: Settings) -> None:
@@ -171,7 +204,11 @@ def _preload(shelf: Shelf, settings: Settings) -> None:
 
 def _processes(board: Board) -> list[WorkerProcess]:
     """The host's workers, for whoever has to say which of them a GPU works for."""
-    return [WorkerProcess(w.worker_id, frozenset({w.pid})) for w in board.workers() if w.state != "offline"]
+    return [
+        WorkerProcess(w.worker_id, frozenset({w.pid}), w.devices)
+        for w in board.workers()
+        if w.state != "offline"
+    ]
 
 
 def _zero_counters() -> None:

@@ -91,16 +91,16 @@ class Gateway:
     def start(self, job_id: str) -> None:
         """What workers do until the first denoising step."""
         assert self.store.claim_encoding(job_id, worker_id="e", executor_id="e.1.00000000")
-        assert self.store.enqueue_generation(job_id, self.submitter.enqueue_generate)
+        assert self.store.enqueue_generation(self.job(job_id), self.submitter.enqueue_generate)
         assert self.store.claim_generation(job_id, worker_id="g", executor_id="g.1.00000000")
-        assert self.store.start_generating(job_id)
+        assert self.store.start_generating(self.job(job_id))
 
     def finish(self, job_id: str, content: bytes) -> None:
         """Stores a video and completes the job with it."""
         file = self.folder / f"{job_id}.mp4"
         file.write_bytes(content)
         stored = self.media.put(file)
-        assert self.store.complete(job_id, media=stored.name, size_bytes=stored.size_bytes)
+        assert self.store.complete(self.job(job_id), media=stored.name, size_bytes=stored.size_bytes)
 
 
 class Renderer:
@@ -131,6 +131,6 @@ class Renderer:
                     continue
                 gateway.start(job.id)
                 for step in range(1, job.steps + 1):
-                    gateway.store.set_progress(job.id, step)
+                    gateway.store.set_progress(job, step)
                     time.sleep(0.002)
                 gateway.finish(job.id, self._content(job))

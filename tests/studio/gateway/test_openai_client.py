@@ -132,7 +132,7 @@ def test_progress_comes_step_by_step(client: openai.OpenAI, gateway: Gateway, ad
             lines.append(json.loads(line.removeprefix("data: ")))
             if len(lines) == 1:
                 gateway.start(video.id)
-                gateway.store.set_progress(video.id, 3)
+                gateway.store.set_progress(gateway.job(video.id), 3)
             elif len(lines) == 2:
                 gateway.finish(video.id, b"video")
     assert [(line["status"], line["progress"], line["step"]) for line in lines] == [

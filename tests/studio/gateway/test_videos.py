@@ -67,9 +67,9 @@ def test_states_show_as_openais(client: TestClient, gateway: Gateway) -> None:
     assert shown() == ("queued", 0, "queued")
     gateway.start(video_id)
     assert shown() == ("in_progress", 0, "generating")
-    gateway.store.set_progress(video_id, 3)
+    gateway.store.set_progress(gateway.job(video_id), 3)
     assert shown() == ("in_progress", 75, "generating")
-    gateway.store.set_progress(video_id, 4)
+    gateway.store.set_progress(gateway.job(video_id), 4)
     assert shown() == ("in_progress", 99, "generating")
     gateway.finish(video_id, CONTENT)
     assert shown() == ("completed", 100, "completed")
@@ -146,7 +146,7 @@ def test_deleting_an_unfinished_video_cancels_it(client: TestClient, gateway: Ga
         assert (video["status"], video["error"]["code"]) == ("failed", "cancelled")
     assert [job.id for job in gateway.cancelled] == [queued, running]
     assert {job.state for job in gateway.cancelled} == {JobState.CANCELLED}
-    assert not gateway.store.set_progress(running, 2)
+    assert not gateway.store.set_progress(gateway.job(running), 2)
     assert gateway.balance() == 1000
     assert client.delete(f"/v1/videos/{queued}").json()["deleted"] is True
     assert client.get(f"/v1/videos/{queued}").status_code == 404
@@ -171,11 +171,11 @@ def test_a_file_that_another_job_is_about_to_store_stays(client: TestClient, gat
     gateway.finish(one, CONTENT)
     media = gateway.job(one).media
     assert media is not None
-    assert gateway.store.reserve_media(other, media)
+    assert gateway.store.reserve_media(gateway.job(other), media)
     assert client.delete(f"/v1/videos/{one}").json()["deleted"] is True
     assert gateway.media.head(media).size_bytes == len(CONTENT)
     assert client.get(f"/v1/videos/{other}/content").status_code == 409
-    assert gateway.store.complete(other, media=media, size_bytes=len(CONTENT))
+    assert gateway.store.complete(gateway.job(other), media=media, size_bytes=len(CONTENT))
     assert client.get(f"/v1/videos/{other}/content").content == CONTENT
 
 
@@ -185,7 +185,7 @@ def test_what_a_cancelled_job_stored_goes_with_it(client: TestClient, gateway: G
     file = gateway.folder / "video.mp4"
     file.write_bytes(CONTENT)
     stored = gateway.media.put(file)
-    assert gateway.store.reserve_media(video_id, stored.name)
+    assert gateway.store.reserve_media(gateway.job(video_id), stored.name)
     assert client.delete(f"/v1/videos/{video_id}").json()["deleted"] is False
     assert [job.media for job in gateway.cancelled] == [stored.name]
     assert client.get(f"/v1/videos/{video_id}/content").status_code == 409

@@ -83,10 +83,12 @@ class Bench:
             return
         steps: dict[JobState, Callable[[], object]] = {
             JobState.ENCODING: lambda: store.claim_encoding(job_id, **WORKER),
-            JobState.WAITING: lambda: store.enqueue_generation(job_id, self.submitter.enqueue_generate),
+            JobState.WAITING: lambda: store.enqueue_generation(
+                self.get(job_id), self.submitter.enqueue_generate
+            ),
             JobState.ASSIGNED: lambda: store.claim_generation(job_id, **WORKER),
-            JobState.GENERATING: lambda: store.start_generating(job_id),
-            JobState.COMPLETED: lambda: store.complete(job_id, media="sha256/aa.mp4", size_bytes=9),
+            JobState.GENERATING: lambda: store.start_generating(self.get(job_id)),
+            JobState.COMPLETED: lambda: store.complete(self.get(job_id), media="sha256/aa.mp4", size_bytes=9),
         }
         for state, step in steps.items():
             if to is JobState.QUEUED:

@@ -33,13 +33,21 @@ class Watch(NamedTuple):
     reaper: Reaper
     seconds: Seconds
     lost: list[Job]
+    recovered: list[str]
 
 
 @pytest.fixture
 def watch(bench: Bench, liveness: FileLiveness) -> Watch:
-    seconds, lost = Seconds(), list[Job]()
-    reaper = Reaper(bench.store, bench.submitter, liveness, on_lost=lost.append, clock=seconds)
-    return Watch(reaper, seconds, lost)
+    seconds, lost, recovered = Seconds(), list[Job](), list[str]()
+    reaper = Reaper(
+        bench.store,
+        bench.submitter,
+        liveness,
+        on_lost=lost.append,
+        on_recovered=lambda job: recovered.append(job.id),
+        clock=seconds,
+    )
+    return Watch(reaper, seconds, lost, recovered)
 
 
 @pytest.fixture
@@ -51,7 +59,7 @@ def living(tmp_path: Path) -> WorkerLock:
 def test_a_stray_that_was_not_begun_is_enqueued_again_after_its_grace(
     bench: Bench, watch: Watch, state: JobState
 ) -> None:
-    reaper, seconds, lost = watch
+    reaper, seconds, lost, _ = watch
     stray, other = bench.accept(), bench.accept()
     for job in (stray, other):
         bench.advance(job.id, state)
@@ -70,25 +78,25 @@ def test_a_stray_that_was_not_begun_is_enqueued_again_after_its_grace(
 
 
 @pytest.mark.parametrize(
-    ("state", "doing"),
+    ("state", "back"),
     [
-        (JobState.ENCODING, "encoding the prompt"),
-        (JobState.ASSIGNED, "preparing"),
-        (JobState.GENERATING, "generating"),
+        (JobState.ENCODING, JobState.QUEUED),
+        (JobState.ASSIGNED, JobState.WAITING),
+        (JobState.GENERATING, JobState.WAITING),
     ],
 )
-def test_a_stray_in_a_living_workers_name_is_failed_and_told_once(
-    bench: Bench, watch: Watch, living: WorkerLock, state: JobState, doing: str
+def test_a_stray_in_a_living_workers_name_goes_back_and_is_told_once(
+    bench: Bench, watch: Watch, living: WorkerLock, state: JobState, back: JobState
 ) -> None:
-    reaper, seconds, lost = watch
+    reaper, seconds, lost, _ = watch
     stray = bench.accept()
     holder = {"worker_id": living.worker_id, "executor_id": living.executor_id}
     assert bench.store.claim_encoding(stray.id, **holder)
     if state is not JobState.ENCODING:
-        assert bench.store.enqueue_generation(stray.id, bench.submitter.enqueue_generate)
+        assert bench.store.enqueue_generation(bench.get(stray.id), bench.submitter.enqueue_generate)
         assert bench.store.claim_generation(stray.id, **holder)
     if state is JobState.GENERATING:
-        assert bench.store.start_generating(stray.id)
+        assert bench.store.start_generating(bench.get(stray.id))
     seconds.now += 1000.0
     assert reaper.sweep() == []
     seconds.now += 1000.0
@@ -96,18 +104,17 @@ def test_a_stray_in_a_living_workers_name_is_failed_and_told_once(
     bench.submitter.forget(stray.id)
     assert reaper.sweep() == []
     seconds.now += 30.0
-    assert reaper.sweep() == lost == [bench.get(stray.id)]
-    assert (lost[0].state, lost[0].error_code) == (JobState.FAILED, "internal_error")
-    assert lost[0].error_message == f"internal error while {doing}; submit the video again"
-    assert bench.balance() == 100
-    seconds.now += 30.0
-    assert reaper.sweep() == []
-    assert len(lost) == 1
+    assert reaper.sweep() == lost == []
+    after = bench.get(stray.id)
+    assert (after.state, after.recoveries) == (back, 1)
+    assert watch.recovered == [stray.id]
+    assert bench.submitter.active() == {stray.id}
+    assert bench.balance() == 97
     living.release()
 
 
 def test_a_job_that_moves_on_begins_its_grace_anew(bench: Bench, watch: Watch, living: WorkerLock) -> None:
-    reaper, seconds, _ = watch
+    reaper, seconds, _, _ = watch
     job = bench.accept()
     bench.submitter.forget(job.id)
     assert reaper.sweep() == []
@@ -132,7 +139,8 @@ def test_workers_on_other_hosts_are_left_alone_where_there_can_be_any(
         assert bench.store.claim_encoding(here.id, worker_id="generate-0", executor_id=ended.executor_id)
     assert bench.store.claim_encoding(elsewhere.id, **WORKER)
     reaper = Reaper(bench.store, bench.submitter, liveness, on_lost=lambda _: None, **options)
-    lost = {job.id for job in reaper.sweep()}
+    assert reaper.sweep() == []
+    lost = {job.id for job in (here, elsewhere) if bench.get(job.id).recoveries}
     # By default they are not: this database is SQLite, which only this host's processes can share.
     assert lost == ({here.id, elsewhere.id} if options.get("unknown_is_dead", True) else {here.id})
 
@@ -146,19 +154,25 @@ def test_a_listener_that_fails_does_not_stop_the_reaper(
     jobs = [bench.accept(), bench.accept()]
     for job in jobs:
         assert bench.store.claim_encoding(job.id, worker_id="gone", executor_id="gone.1.00000000")
-    reaper = Reaper(bench.store, bench.submitter, liveness, on_lost=broken)
-    assert {job.id for job in reaper.sweep()} == {job.id for job in jobs}
+    reaper = Reaper(bench.store, bench.submitter, liveness, on_lost=broken, on_recovered=broken)
+    assert reaper.sweep() == []
+    assert {bench.get(job.id).state for job in jobs} == {JobState.QUEUED}
     assert "nobody listens" in caplog.text
-    message = bench.get(jobs[0].id).error_message
-    assert message == "worker gone (pid 1) died while encoding the prompt; submit the video again"
 
 
 def test_the_reapers_thread_sweeps_by_itself(bench: Bench, liveness: FileLiveness) -> None:
     found = threading.Event()
     job = bench.accept()
     assert bench.store.claim_encoding(job.id, worker_id="gone", executor_id="gone.1.00000000")
-    reaper = Reaper(bench.store, bench.submitter, liveness, on_lost=lambda _: found.set(), interval_s=0.01)
+    reaper = Reaper(
+        bench.store,
+        bench.submitter,
+        liveness,
+        on_lost=print,
+        on_recovered=lambda _: found.set(),
+        interval_s=0.01,
+    )
     reaper.start()
     assert found.wait(30)
     reaper.stop()
-    assert bench.get(job.id).state is JobState.FAILED
+    assert bench.get(job.id).state is JobState.QUEUED

@@ -62,14 +62,14 @@ def test_the_whole_way_with_its_times(bench: Bench) -> None:
     job = bench.accept()
     assert bench.store.claim_encoding(job.id, worker_id="encode-0", executor_id="encode-0.1.00000000")
     assert bench.get(job.id).worker_id == "encode-0"
-    assert bench.store.enqueue_generation(job.id, bench.submitter.enqueue_generate)
+    assert bench.store.enqueue_generation(bench.get(job.id), bench.submitter.enqueue_generate)
     assert bench.store.claim_generation(job.id, **WORKER)
-    assert not bench.store.set_progress(job.id, 1)
-    assert bench.store.start_generating(job.id)
-    assert bench.store.set_progress(job.id, 5)
-    bench.store.append_stage(job.id, "dit_inference", 20, 30)
-    bench.store.append_stage(job.id, "worker_setup", 10, 20)
-    assert bench.store.complete(job.id, media="sha256/aa.mp4", size_bytes=9, credits_charged=2)
+    assert not bench.store.set_progress(bench.get(job.id), 1)
+    assert bench.store.start_generating(bench.get(job.id))
+    assert bench.store.set_progress(bench.get(job.id), 5)
+    bench.store.append_stage(bench.get(job.id), "dit_inference", 20, 30)
+    bench.store.append_stage(bench.get(job.id), "worker_setup", 10, 20)
+    assert bench.store.complete(bench.get(job.id), media="sha256/aa.mp4", size_bytes=9, credits_charged=2)
     done = bench.get(job.id)
     assert (done.state, done.step, done.media, done.size_bytes) == (JobState.COMPLETED, 5, "sha256/aa.mp4", 9)
     assert (done.worker_id, done.executor_id) == ("generate-0", "generate-0.1.00000000")
@@ -93,11 +93,11 @@ def test_a_final_state_never_changes(bench: Bench, end: JobState) -> None:
     bench.advance(job.id, end)
     before = bench.get(job.id), bench.balance()
     assert not bench.store.claim_encoding(job.id, **WORKER)
-    assert not bench.store.enqueue_generation(job.id, bench.submitter.enqueue_generate)
+    assert not bench.store.enqueue_generation(bench.get(job.id), bench.submitter.enqueue_generate)
     assert not bench.store.claim_generation(job.id, **WORKER)
-    assert not bench.store.start_generating(job.id)
-    assert not bench.store.set_progress(job.id, 3)
-    assert not bench.store.complete(job.id, media="other", size_bytes=1)
+    assert not bench.store.start_generating(bench.get(job.id))
+    assert not bench.store.set_progress(bench.get(job.id), 3)
+    assert not bench.store.complete(bench.get(job.id), media="other", size_bytes=1)
     assert not bench.store.fail(job.id, code="c2", message="m2", reason="oom")
     assert not bench.store.cancel(job.id)
     assert (bench.get(job.id), bench.balance()) == before
@@ -122,10 +122,10 @@ def test_giving_up_gives_the_credits_back_from_any_state(
 
 def test_states_are_not_skipped(bench: Bench) -> None:
     job = bench.accept()
-    assert not bench.store.enqueue_generation(job.id, bench.submitter.enqueue_generate)
+    assert not bench.store.enqueue_generation(bench.get(job.id), bench.submitter.enqueue_generate)
     assert not bench.store.claim_generation(job.id, **WORKER)
-    assert not bench.store.start_generating(job.id)
-    assert not bench.store.complete(job.id, media="m", size_bytes=1)
+    assert not bench.store.start_generating(bench.get(job.id))
+    assert not bench.store.complete(bench.get(job.id), media="m", size_bytes=1)
     assert bench.store.claim_encoding(job.id, **WORKER)
     assert not bench.store.claim_encoding(job.id, worker_id="encode-1", executor_id="encode-1.1.00000000")
 
@@ -210,15 +210,15 @@ def test_a_reserved_name_is_in_use_until_the_job_is_given_up(bench: Bench) -> No
     one, other = bench.accept(), bench.accept()
     bench.advance(one.id, JobState.COMPLETED)
     bench.advance(other.id, JobState.ASSIGNED)
-    assert not bench.store.reserve_media(other.id, name)
-    assert bench.store.start_generating(other.id)
-    assert bench.store.reserve_media(other.id, name)
+    assert not bench.store.reserve_media(bench.get(other.id), name)
+    assert bench.store.start_generating(bench.get(other.id))
+    assert bench.store.reserve_media(bench.get(other.id), name)
     assert bench.get(other.id).state is JobState.GENERATING
     assert bench.store.delete(one.id) == Deletion(None)
     assert bench.store.media_in_use(name)
     assert bench.store.cancel(other.id)
     assert not bench.store.media_in_use(name)
-    assert not bench.store.reserve_media(other.id, "sha256/bb.mp4")
+    assert not bench.store.reserve_media(bench.get(other.id), "sha256/bb.mp4")
     # Whoever clears up after a worker that died halfway still learns what it was about to store.
     assert bench.get(other.id).media == name
     assert bench.store.delete(other.id) == Deletion(name)
@@ -227,9 +227,9 @@ def test_a_reserved_name_is_in_use_until_the_job_is_given_up(bench: Bench) -> No
 def test_a_reserved_video_is_completed(bench: Bench) -> None:
     job = bench.accept()
     bench.advance(job.id, JobState.GENERATING)
-    assert bench.store.reserve_media(job.id, "sha256/bb.mp4")
-    assert bench.store.reserve_media(job.id, "sha256/aa.mp4")
-    done = bench.store.complete(job.id, media="sha256/aa.mp4", size_bytes=9)
+    assert bench.store.reserve_media(bench.get(job.id), "sha256/bb.mp4")
+    assert bench.store.reserve_media(bench.get(job.id), "sha256/aa.mp4")
+    done = bench.store.complete(bench.get(job.id), media="sha256/aa.mp4", size_bytes=9)
     assert done == bench.get(job.id)
     assert not bench.store.media_in_use("sha256/bb.mp4")
     assert bench.store.delete(job.id) == Deletion("sha256/aa.mp4")
@@ -249,7 +249,7 @@ def test_what_ends_a_job_gives_it_out_as_it_is_afterwards(bench: Bench) -> None:
     jobs = [bench.accept(stages=(Stage("gateway", 1, 2),)) for _ in range(3)]
     bench.advance(jobs[0].id, JobState.GENERATING)
     ended = [
-        bench.store.complete(jobs[0].id, media="sha256/aa.mp4", size_bytes=9),
+        bench.store.complete(bench.get(jobs[0].id), media="sha256/aa.mp4", size_bytes=9),
         bench.store.fail(jobs[1].id, code="c", message="m", reason="internal"),
         bench.store.cancel(jobs[2].id),
     ]
@@ -279,5 +279,5 @@ def test_the_recent_render_time_is_a_mean_over_delivered_videos(bench: Bench) ->
         job = bench.accept()
         bench.advance(job.id, JobState.GENERATING)
         bench.clock.now += seconds * 10**9
-        assert bench.store.complete(job.id, media="m", size_bytes=1)
+        assert bench.store.complete(bench.get(job.id), media="m", size_bytes=1)
     assert bench.store.recent_render_seconds() == pytest.approx(3, abs=0.01)

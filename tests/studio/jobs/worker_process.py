@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from rushes.studio.jobs import Job, JobStore, WorkerLock, open_database, run_worker
 
-RAISE, LEAVE, REFUSE, HANG, HANG_ENCODING = 101, 102, 103, 104, 105
+RAISE, LEAVE, REFUSE, HANG, HANG_ENCODING, FREEZE = 101, 102, 103, 104, 105, 106
 
 
 def say(*words: str) -> None:
@@ -27,40 +27,42 @@ def say(*words: str) -> None:
 
 
 class Handlers:
-    def __init__(self, store: JobStore) -> None:
+    def __init__(self, store: JobStore, folder: Path) -> None:
         self.store = store
+        self.folder = folder
 
-    def job(self, job_id: str) -> Job:
-        job = self.store.get(job_id)
-        assert job is not None
-        return job
-
-    def encode(self, job_id: str) -> bool:
-        say("encode", job_id, self.job(job_id).state.value)
-        if self.job(job_id).seed == REFUSE:
-            self.store.fail(job_id, code="content_policy_violation", message="blocked", reason="safety_block")
+    def encode(self, job: Job) -> bool:
+        say("encode", job.id, job.state.value)
+        if job.seed == REFUSE:
+            code = "content_policy_violation"
+            self.store.fail(job.id, code=code, message="blocked", reason="safety_block", held=job)
             return False
-        hang_if_asked(self.job(job_id))
+        hang_if_asked(job)
         return True
 
-    def generate(self, job_id: str) -> None:
-        say("generate", job_id, self.job(job_id).state.value)
-        assert self.store.start_generating(job_id)
-        self.store.set_progress(job_id, 3)
-        seed = self.job(job_id).seed
-        if seed == RAISE:
-            raise RuntimeError(self.store.prompt(job_id).text)
-        if seed == HANG:
-            say("hanging", job_id)
+    def generate(self, job: Job) -> None:
+        say("generate", job.id, job.state.value)
+        assert self.store.start_generating(job)
+        self.store.set_progress(job, 3)
+        if job.seed == RAISE:
+            raise RuntimeError(self.store.prompt(job.id).text)
+        if job.seed == HANG and not job.recoveries:
+            say("hanging", job.id)
             time.sleep(600)
-        if seed != LEAVE:
-            self.store.complete(job_id, media="sha256/aa.mp4", size_bytes=9)
+        if job.seed == FREEZE and not job.recoveries:
+            say("frozen", job.id)
+            # Not SIGSTOP: it could stop another thread of this process within a transaction of SQLite.
+            while not (self.folder / "thaw").exists():
+                time.sleep(0.02)
+        if job.seed != LEAVE:
+            done = self.store.complete(job, media="sha256/aa.mp4", size_bytes=9)
+            say("completed" if done else "refused", job.id)
 
 
 class NeverBegins(JobStore):
     """Takes jobs off the queue and gets no further."""
 
-    def claim_encoding(self, job_id: str, *, worker_id: str, executor_id: str) -> bool:
+    def claim_encoding(self, job_id: str, *, worker_id: str, executor_id: str) -> Job | None:
         say("hanging", job_id)
         time.sleep(600)
         return super().claim_encoding(job_id, worker_id=worker_id, executor_id=executor_id)
@@ -71,21 +73,21 @@ class RefusedOnce(JobStore):
 
     refused: set[str]
 
-    def claim_encoding(self, job_id: str, *, worker_id: str, executor_id: str) -> bool:
+    def claim_encoding(self, job_id: str, *, worker_id: str, executor_id: str) -> Job | None:
         self._refuse("claim_encoding")
         return super().claim_encoding(job_id, worker_id=worker_id, executor_id=executor_id)
 
-    def enqueue_generation(self, job_id: str, enqueue: Callable[[sa.Connection, Job], None]) -> bool:
+    def enqueue_generation(self, job: Job, enqueue: Callable[[sa.Connection, Job], None]) -> bool:
         self._refuse("enqueue_generation")
-        return super().enqueue_generation(job_id, enqueue)
+        return super().enqueue_generation(job, enqueue)
 
-    def claim_generation(self, job_id: str, *, worker_id: str, executor_id: str) -> bool:
+    def claim_generation(self, job_id: str, *, worker_id: str, executor_id: str) -> Job | None:
         self._refuse("claim_generation")
         return super().claim_generation(job_id, worker_id=worker_id, executor_id=executor_id)
 
-    def fail(self, job_id: str, *, code: str, message: str, reason: str) -> Job | None:
+    def fail(self, job_id: str, **reason: Any) -> Job | None:
         self._refuse("fail")
-        return super().fail(job_id, code=code, message=message, reason=reason)
+        return super().fail(job_id, **reason)
 
     def _refuse(self, what: str) -> None:
         refused = self.__dict__.setdefault("refused", set())
@@ -98,7 +100,7 @@ class RefusedOnce(JobStore):
 class NeverPassesOn(JobStore):
     """Finds the database locked whenever a job is to be passed on."""
 
-    def enqueue_generation(self, job_id: str, enqueue: Callable[[sa.Connection, Job], None]) -> bool:
+    def enqueue_generation(self, job: Job, enqueue: Callable[[sa.Connection, Job], None]) -> bool:
         raise locked()
 
 
@@ -112,7 +114,7 @@ class NeverEnds(NeverPassesOn):
 class NeverClaims(NeverEnds):
     """As that, and can't even claim it."""
 
-    def claim_encoding(self, job_id: str, *, worker_id: str, executor_id: str) -> bool:
+    def claim_encoding(self, job_id: str, *, worker_id: str, executor_id: str) -> Job | None:
         job = self.get(job_id)
         assert job is not None
         hang_if_asked(job)
@@ -151,7 +153,7 @@ def main() -> None:
         stop.set()
 
     threading.Thread(target=wait_for_end, daemon=True).start()
-    handlers = Handlers(store)
+    handlers = Handlers(store, Path(workers_dir))
     assert role in {"encode", "generate", "all"}
     with WorkerLock(Path(workers_dir), worker_id, role) as lock:
         run_worker(
@@ -162,6 +164,7 @@ def main() -> None:
             stop=stop,
             on_ready=lambda: say("ready", lock.executor_id),
             on_failed=lambda job, error: say("failed", job.id, type(error).__name__),
+            on_left=lambda job: say("left", job.id),
             drain_s=DRAINS.get(worker_id, 60.0),
         )
     store.engine.dispose()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from rushes.catalog import TIERS
 from rushes.studio.gateway.errors import ApiError, bad_value, shown, unknown_model
-from rushes.studio.jobs import JobPrompt
+from rushes.studio.jobs import NO_SEED, JobPrompt
 from rushes.studio.keys import tier_allows
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ _FIELDS: Final = (
 )
 _SIZE: Final = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
-_MAX_SEED: Final = 2**63 - 1
 _MAX_GUIDANCE: Final = 30.0
 _RANDOM_SEEDS: Final = 2**31
 
@@ -85,9 +84,10 @@ def parse_request(
     seconds = _number(fields, "seconds", card.default_seconds)
     steps = _integer(fields, "steps", card.default_steps)
     _check(card, width, height, seconds, steps)
-    seed = _integer(fields, "seed", secrets.randbelow(_RANDOM_SEEDS))
-    if not 0 <= seed <= _MAX_SEED:
-        raise bad_value("seed", f"seed must be between 0 and {_MAX_SEED}, got {seed}")
+    seed = _seed(fields, card)
+    if fields.get("guidance_scale") is not None and not card.takes_guidance:
+        text = f"guidance_scale can't be chosen for {card.name}; leave it out"
+        raise bad_value("guidance_scale", text, code="unsupported_parameter")
     guidance = _number(fields, "guidance_scale", card.default_guidance)
     if not 1.0 <= guidance <= _MAX_GUIDANCE:
         raise bad_value(
@@ -142,6 +142,17 @@ def _check(card: ModelCard, width: int, height: int, seconds: float, steps: int)
             card.validate(*values)
         except ValueError as error:
             raise bad_value(param, str(error)) from None
+
+
+def _seed(fields: Mapping[str, object], card: ModelCard) -> int:
+    if fields.get("seed") is None:
+        return NO_SEED if card.max_seed is None else secrets.randbelow(_RANDOM_SEEDS)
+    seed = _integer(fields, "seed", 0)
+    try:
+        card.check_seed(seed)
+    except ValueError as error:
+        raise bad_value("seed", str(error)) from None
+    return seed
 
 
 def _text(fields: Mapping[str, object], name: str, limit: int) -> str:

@@ -142,7 +142,7 @@ class Submission:
             tier=job.tier,
             resolution=job.resolution,
             seconds=job.seconds,
-            total_steps=job.steps,
+            total_steps=job.steps or None,
             prompt_length=len(wanted.prompt.text),
             prompt_hash=prompt_hash(wanted.prompt.text, self.hash_key),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from rushes.studio.jobs import JobState
+from rushes.studio.jobs import NO_SEED, JobState
 
 if TYPE_CHECKING:
     from rushes.studio.jobs import Job
@@ -43,16 +43,16 @@ def video_object(job: Job, *, prompt: str | None = None) -> dict[str, Any]:
         "tier": job.tier,
         "step": job.step,
         "steps": job.steps,
-        "seed": job.seed,
+        "seed": None if job.seed == NO_SEED else job.seed,
         "trace_id": job.trace_id,
     }
 
 
 def progress_percent(job: Job) -> int:
-    """Denoising steps done, in percent; 100 only once the video can be fetched."""
+    """Denoising steps done, in percent (none are told by somebody else's API); 100 once the video can be fetched."""
     if job.state is JobState.COMPLETED:
         return 100
-    return min(99, 100 * job.step // job.steps)
+    return min(99, 100 * job.step // job.steps) if job.steps else 0
 
 
 def _error(job: Job) -> dict[str, str] | None:

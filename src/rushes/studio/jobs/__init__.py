@@ -2,14 +2,28 @@
 
 from rushes.studio.jobs.database import open_database
 from rushes.studio.jobs.depth import QueueDepth
-from rushes.studio.jobs.job import TERMINAL, Job, JobPrompt, JobState, Stage, new_job_id
+from rushes.studio.jobs.job import (
+    INTERRUPTED,
+    MAX_RECOVERIES,
+    NO_SEED,
+    TERMINAL,
+    Job,
+    JobPrompt,
+    JobState,
+    Stage,
+    new_job_id,
+)
 from rushes.studio.jobs.liveness import FileLiveness, Liveness, WorkerBusyError, WorkerLock, pid_of
+from rushes.studio.jobs.operations import Operation, Operations
 from rushes.studio.jobs.queue import Submitter, priority_of
 from rushes.studio.jobs.reaper import Reaper
 from rushes.studio.jobs.store import Deletion, JobPage, JobStore, PromptUnreadableError
 from rushes.studio.jobs.worker import Handler, Role, run_worker
 
 __all__ = [
+    "INTERRUPTED",
+    "MAX_RECOVERIES",
+    "NO_SEED",
     "TERMINAL",
     "Deletion",
     "FileLiveness",
@@ -20,6 +34,8 @@ __all__ = [
     "JobState",
     "JobStore",
     "Liveness",
+    "Operation",
+    "Operations",
     "PromptUnreadableError",
     "QueueDepth",
     "Reaper",

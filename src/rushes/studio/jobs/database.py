@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 from dbos import DBOS
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.schema import CreateColumn
 
 # These modules declare their tables in `metadata` when they are imported.
 from rushes.studio.jobs import table as _jobs_table  # noqa: F401
@@ -55,7 +56,20 @@ def open_database(url: str) -> sa.Engine:
     # Only now: DBOS on SQLite's rollback journal lets one frozen process block all others.
     _retry(lambda: DBOS.migrate(parsed.render_as_string(hide_password=False)))
     _retry(lambda: metadata.create_all(engine))
+    _retry(lambda: _add_columns(engine))
     return engine
+
+
+def _add_columns(engine: sa.Engine) -> None:
+    """What a newer version has added to tables that were there: columns that may be empty or have a default."""
+    known = sa.inspect(engine)
+    with engine.begin() as conn:
+        for table in metadata.sorted_tables:
+            there = {column["name"] for column in known.get_columns(table.name)}
+            for column in table.columns:
+                if column.name not in there:
+                    declared = CreateColumn(column).compile(dialect=engine.dialect)
+                    conn.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {declared}")
 
 
 def _configure_sqlite(connection: Any, _record: ConnectionPoolEntry) -> None:

@@ -39,6 +39,13 @@ SOURCES: Final[dict[JobState, tuple[JobState, ...]]] = {
 """From which states each state may be entered; a final one is never left."""
 
 
+MAX_RECOVERIES: Final = 5
+"""How often a job goes back to its queue: one on which worker after worker is lost is to blame itself."""
+
+INTERRUPTED: Final = "rushes.interrupted"
+"""The stage that accounts for what a worker did before it was lost, and for the time until that was noticed."""
+
+
 class Stage(NamedTuple):
     """A stretch of a job's time that a stage of the pipeline accounts for, in Unix nanoseconds."""
 
@@ -55,6 +62,10 @@ class JobPrompt:
     negative: str = field(repr=False)
 
 
+NO_SEED: Final = -1
+"""The seed of a job whose model takes none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One video. Times are Unix nanoseconds and None until they have come.
@@ -65,12 +76,16 @@ class Job:
         seconds: asked duration; `num_frames` at `fps` is what is rendered for it.
         trace_id: 32 hex digits; with `root_span_id` (16) and `accepted_ns` it rebuilds the trace's root.
         parent_span_id: the caller's span (16 hex digits) where the request brought a traceparent, else empty.
-        step: denoising steps done, of `steps`.
+        step: denoising steps done, of `steps`; both are 0 where somebody else's API makes the video.
+        seed: settles all randomness; `NO_SEED` where the model takes none.
         error_code: what the caller sees, such as "content_policy_violation"; None unless failed.
         failure_reason: the `reason` label of `video_generation_failure_total`.
         media: the video's name in the storage: reserved before it is stored there, and only of a completed job
             surely there. One that ended otherwise keeps it, so that what was stored can be found and removed.
         size_bytes: the stored video's size.
+        attempt: how many workers have been given it, in either role. A worker may change the job only while this
+            is still what it was when the job was given to it: whoever comes back from the dead changes nothing.
+        recoveries: how often it went back to its queue because its worker was lost.
         worker_id: who holds it or held it last.
         executor_id: that worker's process; a restarted worker is another one.
         credits_charged: None until the job is final; 0 unless it was delivered.
@@ -97,6 +112,8 @@ class Job:
     assigned_ns: int | None = None
     finished_ns: int | None = None
     step: int = 0
+    attempt: int = 0
+    recoveries: int = 0
     error_code: str | None = None
     error_message: str | None = None
     failure_reason: str | None = None

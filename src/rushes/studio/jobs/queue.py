@@ -41,10 +41,11 @@ def priority_of(job: Job) -> int:
 
 
 class Dequeued(NamedTuple):
-    """A job that a worker process has taken off a queue and has not finished with."""
+    """A job that a worker process has taken off a queue and has not finished with; `attempt` is the job's then."""
 
+    workflow_id: str
     job_id: str
-    queue: str
+    attempt: int
     executor_id: str | None
 
 
@@ -69,16 +70,13 @@ class Submitter:
 
     def cancel(self, job_id: str) -> None:
         """Takes a job off the queues. A part of it that runs now isn't interrupted: its progress is refused."""
-        ids = [_workflow_id(job_id, queue) for queue in QUEUES]
-        queued = self._client.list_workflows(
-            workflow_ids=ids, status="ENQUEUED", load_input=False, load_output=False
-        )
+        queued = self._workflows(job_id, status="ENQUEUED")
         if queued:
-            self._client.cancel_workflows([workflow.workflow_id for workflow in queued])
+            self._client.cancel_workflows(queued)
 
     def forget(self, job_id: str) -> None:
         """Deletes what DBOS keeps of a job: it is finished, or about to be enqueued anew."""
-        self._client.delete_workflows([_workflow_id(job_id, queue) for queue in QUEUES])
+        self._client.delete_workflows(self._workflows(job_id))
 
     def dequeued(self) -> list[Dequeued]:
         """What worker processes, living or dead, have in hand."""
@@ -87,8 +85,8 @@ class Submitter:
         )
         found = []
         for workflow in pending:
-            job_id, _, queue = workflow.workflow_id.rpartition(".")
-            found.append(Dequeued(job_id, queue, workflow.executor_id))
+            job_id, _, attempt = workflow.workflow_id.split(".")
+            found.append(Dequeued(workflow.workflow_id, job_id, int(attempt), workflow.executor_id))
         return found
 
     def active(self) -> set[str]:
@@ -99,15 +97,16 @@ class Submitter:
             load_input=False,
             load_output=False,
         )
-        return {workflow.workflow_id.rpartition(".")[0] for workflow in found}
+        return {workflow.workflow_id.partition(".")[0] for workflow in found}
 
-    def requeue(self, job_id: str, queue: str) -> None:
+    def requeue(self, taken: Dequeued) -> None:
         """Puts back what was taken off a queue by a worker that died before it began."""
-        self._client.resume_workflow(_workflow_id(job_id, queue), queue_name=queue)
+        queue = taken.workflow_id.split(".")[1]
+        self._client.resume_workflow(taken.workflow_id, queue_name=queue)
 
-    def drop(self, job_id: str, queue: str) -> None:
+    def drop(self, taken: Dequeued) -> None:
         """Ends one workflow of a job that nobody will finish."""
-        self._client.cancel_workflow(_workflow_id(job_id, queue))
+        self._client.cancel_workflow(taken.workflow_id)
 
     def close(self) -> None:
         """Stops the client; the engine stays open."""
@@ -119,7 +118,8 @@ class Submitter:
             {
                 "workflow_name": queue,
                 "queue_name": queue,
-                "workflow_id": _workflow_id(job.id, queue),
+                # An ended workflow's id can't be used again, and a lost job comes back.
+                "workflow_id": f"{job.id}.{queue}.{job.attempt}",
                 "priority": priority_of(job),
                 "app_version": APPLICATION_VERSION,
                 "application_name": APPLICATION,
@@ -127,6 +127,8 @@ class Submitter:
             job.id,
         )
 
-
-def _workflow_id(job_id: str, queue: str) -> str:
-    return f"{job_id}.{queue}"
+    def _workflows(self, job_id: str, *, status: str | None = None) -> list[str]:
+        found = self._client.list_workflows(
+            workflow_id_prefix=f"{job_id}.", status=status, load_input=False, load_output=False
+        )
+        return [workflow.workflow_id for workflow in found]

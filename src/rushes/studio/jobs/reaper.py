@@ -1,7 +1,8 @@
-"""Ends the jobs that nobody would end: without it they would stay "generating" for ever and keep their credits.
+"""Finds the jobs that nobody works on any more, and puts them back on their queues: no video is lost with its worker.
 
-Those are the jobs of workers that died, and the strays: jobs whose worker lives and has let go of them, because the
-database refused it when it claimed, passed on or ended them.
+Those are the jobs of workers that died, of workers that hang, and the strays: jobs whose worker lives and has let go
+of them, because the database refused it when it claimed, passed on or ended them. A job on which worker after worker
+is lost is failed in the end.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from rushes.studio.jobs.job import JobState
+from rushes.studio.jobs.job import INTERRUPTED, MAX_RECOVERIES, JobState, Stage
 from rushes.studio.jobs.liveness import pid_of
 
 if TYPE_CHECKING:
@@ -22,10 +23,9 @@ if TYPE_CHECKING:
     from rushes.studio.jobs.queue import Submitter
     from rushes.studio.jobs.store import JobStore
 
-_log = logging.getLogger(__name__)
+_REMEMBERED: Final = 10_000
 
-_NOT_BEGUN: Final = {"encode": JobState.QUEUED, "generate": JobState.WAITING}
-"""The state in which a job still is if a worker took it off the queue and did nothing more."""
+_log = logging.getLogger(__name__)
 
 
 class Reaper:
@@ -38,8 +38,11 @@ class Reaper:
         liveness: Liveness,
         *,
         on_lost: Callable[[Job], None],
+        on_recovered: Callable[[Job], None] = lambda _: None,
+        on_hung: Callable[[Job], None] = lambda _: None,
         interval_s: float = 1.0,
         stray_grace_s: float = 30.0,
+        hung_after_s: float = 900.0,
         unknown_is_dead: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -48,8 +51,12 @@ class Reaper:
         submitter: their queues.
         liveness: tells which workers live.
         on_lost: gets each job that was marked failed, once, as it is afterwards; what it raises is logged.
+        on_recovered: gets each job that went back to its queue, as it was in the lost worker's hands.
+        on_hung: gets a job whose worker does not get on with it, just before the job is taken from it: the moment
+            to end that process.
         interval_s: seconds between two looks.
         stray_grace_s: how long a job must be seen in one state and on no queue before it counts as stray.
+        hung_after_s: how long a worker may do nothing that shows before it counts as hung.
         unknown_is_dead: whether a worker that `liveness` knows nothing about is dead. By default only with
             SQLite, whose workers are all on this host.
         clock: seconds that never go back.
@@ -58,13 +65,19 @@ class Reaper:
         self._submitter = submitter
         self._liveness = liveness
         self._on_lost = on_lost
+        self._on_recovered = on_recovered
+        self._on_hung = on_hung
         self._interval_s = interval_s
         self._stray_grace_s = stray_grace_s
+        self._hung_after_s = hung_after_s
         self._unknown_is_dead = (
             store.engine.dialect.name == "sqlite" if unknown_is_dead is None else unknown_is_dead
         )
         self._clock = clock
         self._strays: dict[tuple[str, JobState], float] = {}  # and since when they are
+        self._seen: dict[
+            tuple[str, int], tuple[object, float]
+        ] = {}  # what a held job showed last, and since when
         self._enqueue = {
             JobState.QUEUED: submitter.enqueue_encode,
             JobState.WAITING: submitter.enqueue_generate,
@@ -83,20 +96,44 @@ class Reaper:
             self._thread.join()
 
     def sweep(self) -> list[Job]:
-        """Fails the jobs whose worker is dead, or has let go of them, and requeues those that it had not begun.
-
-        Returns the failed ones.
-        """
-        lost = [failed for job in self._store.held_by_workers() if (failed := self._fail_if_lost(job))]
+        """Puts back the jobs whose worker is dead, hangs, or has let go of them; returns those that it failed."""
+        failed = [lost for job in self._store.held_by_workers() if (lost := self._look_at(job))]
         for taken in self._submitter.dequeued():
             if not self._dead(taken.executor_id):
                 continue
             job = self._store.get(taken.job_id)
-            if job is not None and job.state == _NOT_BEGUN.get(taken.queue):
-                self._submitter.requeue(taken.job_id, taken.queue)
-            elif job is None or job.executor_id == taken.executor_id or job.terminal:
-                self._submitter.drop(taken.job_id, taken.queue)
-        return lost + self._end_strays()
+            if job is not None and job.attempt == taken.attempt and not job.terminal:
+                self._submitter.requeue(taken)  # not begun: nobody has claimed it since
+            else:
+                self._submitter.drop(taken)
+        return failed + self._end_strays()
+
+    def _look_at(self, job: Job) -> Job | None:
+        pid = pid_of(job.executor_id)
+        who = f"worker {job.worker_id}" + (f" (pid {pid})" if pid is not None else "")
+        progress = f", at step {job.step} of {job.steps}" if job.state == JobState.GENERATING else ""
+        if self._dead(job.executor_id):
+            message = f"{who} died while {_DOING[job.state]}{progress}; submit the video again"
+            return self._recover(job, code="worker_lost", message=message)
+        if self._hangs(job):
+            self._tell(self._on_hung, job)
+            message = (
+                f"{who} did nothing for {self._hung_after_s:g} s while {_DOING[job.state]}{progress}; "
+                "submit the video again"
+            )
+            return self._recover(job, code="worker_hung", message=message)
+        return None
+
+    def _hangs(self, job: Job) -> bool:
+        now = self._clock()
+        shown = (job.state, job.step, len(job.stages), job.media)
+        before, since = self._seen.get((job.id, job.attempt), (None, now))
+        if before != shown:
+            since = now
+        self._seen[job.id, job.attempt] = shown, since
+        if len(self._seen) > _REMEMBERED:
+            self._seen.pop(next(iter(self._seen)))
+        return now - since >= self._hung_after_s
 
     def _end_strays(self) -> list[Job]:
         now = self._clock()
@@ -104,7 +141,7 @@ class Reaper:
         active = self._submitter.active() if unfinished else set()
         # By state as well: a job that is just passing from one queue to the other begins its grace anew.
         self._strays = {stray: self._strays.get(stray, now) for stray in unfinished if stray[0] not in active}
-        lost = []
+        failed = []
         for (job_id, state), since in self._strays.items():
             if now - since < self._stray_grace_s:
                 continue
@@ -113,10 +150,11 @@ class Reaper:
                 if self._store.requeue(job_id, state, enqueue):
                     _log.warning("%s was %s and on no queue; it was enqueued again", job_id, state)
             else:
+                job = self._store.get(job_id)
                 message = f"internal error while {_DOING[state]}; submit the video again"
-                if failed := self._fail(job_id, code="internal_error", message=message):
-                    lost.append(failed)
-        return lost
+                if job is not None and (lost := self._recover(job, code="internal_error", message=message)):
+                    failed.append(lost)
+        return failed
 
     def _dead(self, executor_id: str | None) -> bool:
         if executor_id is None:
@@ -125,24 +163,30 @@ class Reaper:
             return False
         return self._unknown_is_dead or self._liveness.known(executor_id)
 
-    def _fail_if_lost(self, job: Job) -> Job | None:
-        if not self._dead(job.executor_id):
-            return None
-        pid = pid_of(job.executor_id)
-        who = f"worker {job.worker_id}" + (f" (pid {pid})" if pid is not None else "")
-        progress = f", at step {job.step} of {job.steps}" if job.state == JobState.GENERATING else ""
-        message = f"{who} died while {_DOING[job.state]}{progress}; submit the video again"
-        return self._fail(job.id, code="worker_lost", message=message)
+    def _recover(self, job: Job, *, code: str, message: str) -> Job | None:
+        """Puts a job back on its queue; or fails it, and returns it, after too many times."""
+        if job.recoveries >= MAX_RECOVERIES:
+            return self._fail(job.id, code=code, message=message)
+        now = time.time_ns()
+        since = max((stage.end_ns for stage in job.stages), default=job.accepted_ns)
+        stage = Stage(INTERRUPTED, min(since, now), now)
+        queued = JobState.QUEUED if job.state is JobState.ENCODING else JobState.WAITING
+        # It may have finished, or been cancelled, since it was read: then this changes nothing.
+        if self._store.recover(job, self._enqueue[queued], stage=stage):
+            self._tell(self._on_recovered, job)
+        return None
 
     def _fail(self, job_id: str, *, code: str, message: str) -> Job | None:
-        # It may have finished, or been cancelled, since it was read: then this changes nothing.
         failed = self._store.fail(job_id, code=code, message=message, reason="internal")
         if failed is not None:
-            try:
-                self._on_lost(failed)
-            except Exception:  # noqa: BLE001 - a broken listener must not end the reaper
-                _log.exception("telling of the lost job %s failed", job_id)
+            self._tell(self._on_lost, failed)
         return failed
+
+    def _tell(self, listener: Callable[[Job], None], job: Job) -> None:
+        try:
+            listener(job)
+        except Exception:  # noqa: BLE001 - a broken listener must not end the reaper
+            _log.exception("telling of the lost job %s failed", job.id)
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval_s):

@@ -5,7 +5,6 @@ What a change means for the credits happens in the same transaction as the chang
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
@@ -14,10 +13,10 @@ import sqlalchemy as sa
 from cryptography.fernet import Fernet, InvalidToken
 
 from rushes.studio import keys
-from rushes.studio.jobs import depth, table
+from rushes.studio.jobs import depth, rows, table
 from rushes.studio.jobs.job import (
     HELD_BY_WORKER,
-    SOURCES,
+    MAX_RECOVERIES,
     TERMINAL,
     UNFINISHED,
     Job,
@@ -28,9 +27,8 @@ from rushes.studio.jobs.job import (
 from rushes.studio.jobs.table import jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-_COLUMNS: Final = tuple(field.name for field in dataclasses.fields(Job) if field.name != "stages")
 _MESSAGE_LIMIT: Final = 1000
 
 
@@ -85,7 +83,7 @@ class JobStore:
             KeyRefusedError: the quota or the credits don't suffice.
         """
         secret = json.dumps({"text": prompt.text, "negative": prompt.negative}).encode()
-        values = {name: getattr(job, name) for name in _COLUMNS}
+        values = {name: getattr(job, name) for name in rows.COLUMNS}
         with self.engine.begin() as conn:
             keys.consume_quota(conn, key, at_ns=job.accepted_ns)
             keys.reserve(
@@ -171,20 +169,22 @@ class JobStore:
                 return None
             conn.execute(sa.delete(table.prompts).where(table.prompts.c.job_id == job_id))
             conn.execute(sa.delete(table.stages).where(table.stages.c.job_id == job_id))
-            unused = gone.media is not None and not _media_in_use(conn, gone.media)
+            conn.execute(sa.delete(table.operations).where(table.operations.c.job_id == job_id))
+            unused = gone.media is not None and not rows.media_in_use(conn, gone.media)
         return Deletion(gone.media if unused else None)
 
     def media_in_use(self, media: str) -> bool:
         """Whether a job has this video or is about to store it: equal videos share one name, their content's."""
         with self.engine.connect() as conn:
-            return _media_in_use(conn, media)
+            return rows.media_in_use(conn, media)
 
-    # A job's way. Each says whether the job was in a state that allows it and so has moved: by True, or, where
-    # it ends the job, by the job as it is afterwards, since whoever deletes it may be faster than a second look.
+    # A job's way. Each says whether the job was in a state that allows it and so has moved: by True, or by the job
+    # as it is afterwards, since whoever deletes it may be faster than a second look. What only the worker that has
+    # a job may do takes the job as it was given to that worker, and is refused once it was given to another.
 
-    def claim_encoding(self, job_id: str, *, worker_id: str, executor_id: str) -> bool:
-        """From queued to encoding."""
-        return self._move(
+    def claim_encoding(self, job_id: str, *, worker_id: str, executor_id: str) -> Job | None:
+        """From queued to encoding, in this worker's hands."""
+        return self._claim(
             job_id,
             JobState.ENCODING,
             worker_id=worker_id,
@@ -192,17 +192,17 @@ class JobStore:
             encode_started_ns=self._clock(),
         )
 
-    def enqueue_generation(self, job_id: str, enqueue: Callable[[sa.Connection, Job], None]) -> bool:
+    def enqueue_generation(self, job: Job, enqueue: Callable[[sa.Connection, Job], None]) -> bool:
         """From encoding to waiting; `enqueue` runs in the same transaction."""
         with self.engine.begin() as conn:
-            job = self._set(conn, job_id, JobState.WAITING)
-            if job is not None:
-                enqueue(conn, job)
-        return job is not None
+            moved = rows.change(conn, job.id, JobState.WAITING, held=job)
+            if moved is not None:
+                enqueue(conn, moved)
+        return moved is not None
 
-    def claim_generation(self, job_id: str, *, worker_id: str, executor_id: str) -> bool:
-        """From waiting to assigned."""
-        return self._move(
+    def claim_generation(self, job_id: str, *, worker_id: str, executor_id: str) -> Job | None:
+        """From waiting to assigned, in this worker's hands."""
+        return self._claim(
             job_id,
             JobState.ASSIGNED,
             worker_id=worker_id,
@@ -210,65 +210,58 @@ class JobStore:
             assigned_ns=self._clock(),
         )
 
-    def start_generating(self, job_id: str) -> bool:
+    def start_generating(self, job: Job) -> bool:
         """From assigned to generating."""
-        return self._move(job_id, JobState.GENERATING)
-
-    def set_progress(self, job_id: str, step: int) -> bool:
-        """Notes that `step` denoising steps are done; False says to stop: the job was cancelled or given up."""
         with self.engine.begin() as conn:
-            changed = conn.execute(
-                sa.update(jobs)
-                .where(jobs.c.id == job_id, jobs.c.state == JobState.GENERATING)
-                .values(step=step)
-            )
-        return changed.rowcount == 1
+            return rows.change(conn, job.id, JobState.GENERATING, held=job) is not None
 
-    def reserve_media(self, job_id: str, name: str) -> bool:
-        """Notes under which name a video will be stored, before it is; False says to stop: the job has ended.
+    def set_progress(self, job: Job, step: int) -> bool:
+        """Notes that `step` denoising steps are done; False says to stop: the job is this worker's no more."""
+        return self._note(job, step=step)
+
+    def reserve_media(self, job: Job, name: str) -> bool:
+        """Notes under which name a video will be stored, before it is; False says to stop, as above.
 
         From then on `media_in_use` counts it, so that nobody who deletes an equal video takes this one's away.
         """
-        with self.engine.begin() as conn:
-            changed = conn.execute(
-                sa.update(jobs)
-                .where(jobs.c.id == job_id, jobs.c.state == JobState.GENERATING)
-                .values(media=name)
-            )
-        return changed.rowcount == 1
+        return self._note(job, media=name)
 
     def complete(
-        self, job_id: str, *, media: str, size_bytes: int, credits_charged: int | None = None
+        self, job: Job, *, media: str, size_bytes: int, credits_charged: int | None = None
     ) -> Job | None:
         """From generating to completed; charges `credits_charged` of the reserved credits, by default all."""
         now = self._clock()
         with self.engine.begin() as conn:
-            job = self._set(
+            done = rows.change(
                 conn,
-                job_id,
+                job.id,
                 JobState.COMPLETED,
+                held=job,
                 finished_ns=now,
                 media=media,
                 size_bytes=size_bytes,
                 credits_charged=jobs.c.credits_reserved if credits_charged is None else credits_charged,
             )
-            if job is None:
+            if done is None:
                 return None
             keys.settle(
                 conn,
-                key_id=job.key_id,
-                job_id=job_id,
-                reserved=job.credits_reserved,
-                charged=job.credits_charged or 0,
+                key_id=done.key_id,
+                job_id=done.id,
+                reserved=done.credits_reserved,
+                charged=done.credits_charged or 0,
                 at_ns=now,
             )
-            return _with_stages(conn, job)
+            return rows.with_stages(conn, done)
 
-    def fail(self, job_id: str, *, code: str, message: str, reason: str) -> Job | None:
+    def fail(
+        self, job_id: str, *, code: str, message: str, reason: str, held: Job | None = None
+    ) -> Job | None:
         """From any unfinished state to failed, with the credits given back.
 
         Args:
             job_id: the job.
+            held: as it was given to the worker that fails it; None for those who may fail any.
             code: for the caller, such as "internal_error".
             message: for the caller: what went wrong and what to do; never with a prompt in it.
             reason: the `reason` label of `video_generation_failure_total`.
@@ -276,6 +269,7 @@ class JobStore:
         return self._give_up(
             job_id,
             JobState.FAILED,
+            held=held,
             error_code=code,
             error_message=message[:_MESSAGE_LIMIT],
             failure_reason=reason,
@@ -285,12 +279,13 @@ class JobStore:
         """From any unfinished state to cancelled, with the credits given back."""
         return self._give_up(job_id, JobState.CANCELLED)
 
-    def append_stage(self, job_id: str, name: str, start_ns: int, end_ns: int) -> None:
-        """Adds a stage to the job's account of its time."""
+    def append_stage(self, job: Job, name: str, start_ns: int, end_ns: int) -> None:
+        """Adds a stage to the job's account of its time, unless it is this worker's no more."""
         with self.engine.begin() as conn:
-            conn.execute(
-                sa.insert(table.stages).values(job_id=job_id, name=name, start_ns=start_ns, end_ns=end_ns)
-            )
+            held = sa.select(sa.literal(1)).where(jobs.c.id == job.id, jobs.c.attempt == job.attempt)
+            if conn.execute(held).first() is not None:
+                stage = {"name": name, "start_ns": start_ns, "end_ns": end_ns}
+                conn.execute(sa.insert(table.stages).values(job_id=job.id, **stage))
 
     # The queue as a whole
 
@@ -310,7 +305,52 @@ class JobStore:
                 .returning(*jobs.c)
             ).one_or_none()
             if row is not None:
-                enqueue(conn, _job(row, ()))
+                enqueue(conn, rows.job_of(row))
+        return row is not None
+
+    def recover(
+        self,
+        lost: Job,
+        enqueue: Callable[[sa.Connection, Job], None],
+        *,
+        stage: Stage | None = None,
+        encoded: bool | None = None,
+    ) -> bool:
+        """From a worker's hands back to a queue, in one transaction.
+
+        False if it is in its hands no more, or went back `MAX_RECOVERIES` times. From now on that worker can't
+        change the job.
+
+        Args:
+            lost: the job as it is, or was when it was given to the worker.
+            enqueue: puts it on the queue that it goes back to.
+            stage: accounts for the time until now.
+            encoded: whether its encoded prompt is there: it goes back to be rendered, else to be encoded. By
+                default as its state says.
+        """
+        done = lost.state is not JobState.ENCODING if encoded is None else encoded
+        with self.engine.begin() as conn:
+            row = conn.execute(
+                sa.update(jobs)
+                .where(
+                    jobs.c.id == lost.id,
+                    jobs.c.state.in_(HELD_BY_WORKER),
+                    jobs.c.attempt == lost.attempt,
+                    jobs.c.recoveries < MAX_RECOVERIES,
+                )
+                .values(
+                    state=JobState.WAITING if done else JobState.QUEUED,
+                    attempt=jobs.c.attempt + 1,
+                    recoveries=jobs.c.recoveries + 1,
+                    worker_id=None,
+                    executor_id=None,
+                )
+                .returning(*jobs.c)
+            ).one_or_none()
+            if row is not None:
+                if stage is not None:
+                    conn.execute(sa.insert(table.stages).values(job_id=lost.id, **stage._asdict()))
+                enqueue(conn, rows.job_of(row))
         return row is not None
 
     def held_by_workers(self) -> list[Job]:
@@ -331,61 +371,24 @@ class JobStore:
 
     # Inside
 
-    def _give_up(self, job_id: str, to: JobState, **values: Any) -> Job | None:
+    def _give_up(self, job_id: str, to: JobState, *, held: Job | None = None, **values: Any) -> Job | None:
         now = self._clock()
         with self.engine.begin() as conn:
-            job = self._set(conn, job_id, to, finished_ns=now, credits_charged=0, **values)
+            job = rows.change(conn, job_id, to, held=held, finished_ns=now, credits_charged=0, **values)
             if job is None:
                 return None
             keys.refund(conn, key_id=job.key_id, job_id=job_id, amount=job.credits_reserved, at_ns=now)
-            return _with_stages(conn, job)
+            return rows.with_stages(conn, job)
 
-    def _move(self, job_id: str, to: JobState, **values: Any) -> bool:
+    def _claim(self, job_id: str, to: JobState, **values: Any) -> Job | None:
         with self.engine.begin() as conn:
-            return self._set(conn, job_id, to, **values) is not None
+            job = rows.change(conn, job_id, to, attempt=jobs.c.attempt + 1, **values)
+            return None if job is None else rows.with_stages(conn, job)
 
-    @staticmethod
-    def _set(conn: sa.Connection, job_id: str, to: JobState, **values: Any) -> Job | None:
-        """The job as it is after the change; None if its state did not allow the change."""
-        row = conn.execute(
-            sa.update(jobs)
-            .where(jobs.c.id == job_id, jobs.c.state.in_(SOURCES[to]))
-            .values(state=to, **values)
-            .returning(*jobs.c)
-        ).one_or_none()
-        return None if row is None else _job(row, ())
+    def _note(self, job: Job, **values: Any) -> bool:
+        with self.engine.begin() as conn:
+            return rows.note(conn, job, **values)
 
     def _load(self, query: sa.Select[Any]) -> list[Job]:
         with self.engine.connect() as conn:
-            rows = conn.execute(query).all()
-            stages = _stages(conn, [row.id for row in rows])
-        return [_job(row, stages.get(row.id, [])) for row in rows]
-
-
-def _media_in_use(conn: sa.Connection, media: str) -> bool:
-    given_up = (JobState.FAILED, JobState.CANCELLED)
-    query = sa.select(sa.exists().where(jobs.c.media == media, jobs.c.state.not_in(given_up)))
-    return bool(conn.execute(query).scalar_one())
-
-
-def _with_stages(conn: sa.Connection, job: Job) -> Job:
-    return dataclasses.replace(job, stages=tuple(_stages(conn, [job.id]).get(job.id, ())))
-
-
-def _stages(conn: sa.Connection, ids: list[str]) -> dict[str, list[Stage]]:
-    if not ids:
-        return {}
-    found: dict[str, list[Stage]] = {}
-    query = (
-        sa.select(table.stages)
-        .where(table.stages.c.job_id.in_(ids))
-        .order_by(table.stages.c.start_ns, table.stages.c.end_ns.desc())
-    )
-    for row in conn.execute(query):
-        found.setdefault(row.job_id, []).append(Stage(row.name, row.start_ns, row.end_ns))
-    return found
-
-
-def _job(row: sa.Row[Any], stages: Iterable[Stage]) -> Job:
-    values = {name: getattr(row, name) for name in _COLUMNS}
-    return Job(**values | {"state": JobState(row.state), "stages": tuple(stages)})
+            return rows.load(conn, query)

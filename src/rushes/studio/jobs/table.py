@@ -32,6 +32,8 @@ jobs: Final = sa.Table(
     sa.Column("assigned_ns", sa.BigInteger),
     sa.Column("finished_ns", sa.BigInteger),
     sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("recoveries", sa.Integer, nullable=False, server_default="0"),
     sa.Column("error_code", sa.String(64)),
     sa.Column("error_message", sa.String(1000)),
     sa.Column("failure_reason", sa.String(32)),
@@ -52,6 +54,15 @@ prompts: Final = sa.Table(
     metadata,
     sa.Column("job_id", sa.String(40), primary_key=True),
     sa.Column("encrypted", sa.LargeBinary, nullable=False),
+)
+
+# Orders at a provider; `name` is NULL until the provider has told its own.
+operations: Final = sa.Table(
+    "job_operations",
+    metadata,
+    sa.Column("job_id", sa.String(40), primary_key=True),
+    sa.Column("name", sa.String(500)),
+    sa.Column("begun_ns", sa.BigInteger, nullable=False),
 )
 
 # A row a stage, only ever added: no worker has to read and rewrite another's list.

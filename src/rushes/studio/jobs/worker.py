@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
 from sqlalchemy.exc import OperationalError
 
-from rushes.studio.jobs.job import JobState
+from rushes.studio.jobs.job import INTERRUPTED, JobState, Stage
 from rushes.studio.jobs.liveness import WorkerLock
 from rushes.studio.jobs.queue import APPLICATION, APPLICATION_VERSION, QUEUES, QueueName, Submitter
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 Role = Literal["encode", "generate", "all"]
 
-Handler: TypeAlias = "Callable[[str], bool | None]"
-"""Does a job's part, given its id. `encode` returns True for a job that may be rendered."""
+Handler: TypeAlias = "Callable[[Job], bool | None]"
+"""Does a job's part, given the job in this worker's hands. `encode` returns True for a job that may be rendered."""
 
 _T = TypeVar("_T")
 
@@ -53,6 +53,7 @@ def run_worker(
     stop: threading.Event,
     on_ready: Callable[[], None] | None = None,
     on_failed: Callable[[Job, BaseException | None], None] | None = None,
+    on_left: Callable[[Job], None] | None = None,
     drain_s: float = 60.0,
 ) -> None:
     """Works until `stop` is set, then finishes the job in hand and returns. One call a process at a time.
@@ -60,16 +61,17 @@ def run_worker(
     Args:
         role: which queues to work on.
         handlers: "encode" and "generate", as far as the role needs them. They are called, in a thread, with the
-            id of a job that this worker has just claimed (state encoding or assigned). `encode` returns True
-            when the job is to be rendered, after which it is enqueued for that; or it ends the job itself.
-            `generate` ends the job.
+            job that this worker has just claimed (state encoding or assigned). `encode` returns True when the
+            job is to be rendered, after which it is enqueued for that; or it ends the job itself. `generate`
+            ends the job.
         store: the jobs.
         lock: the worker's, held by the caller for as long as the process calls itself this worker.
         stop: ends the worker.
         on_ready: called once jobs are being taken.
         on_failed: called with a job that was failed here because its handler raised or the database refused to
             have it claimed or passed on (the error), or because its handler returned without having ended it
-            or was still at it when the worker had to end (None).
+            (None).
+        on_left: called with a job that went back to its queue, since the worker had to end before it was done.
         drain_s: how long the job in hand may take after `stop`.
 
     Raises:
@@ -79,9 +81,9 @@ def run_worker(
     if missing := [queue for queue in queues if queue not in handlers]:
         msg = f"role {role} needs a handler for {' and '.join(missing)}"
         raise ValueError(msg)
-    worker = _Worker(handlers, store, lock, on_failed)
+    worker = _Worker(handlers, store, lock, stop, on_failed=on_failed, on_left=on_left)
     try:
-        worker.serve(queues, stop, on_ready, drain_s)
+        worker.serve(queues, on_ready, drain_s)
     finally:
         worker.close()
 
@@ -92,12 +94,17 @@ class _Worker:
         handlers: Mapping[str, Handler],
         store: JobStore,
         lock: WorkerLock,
-        on_failed: Callable[[Job, BaseException | None], None] | None,
+        stop: threading.Event,
+        *,
+        on_failed: Callable[[Job, BaseException | None], None] | None = None,
+        on_left: Callable[[Job], None] | None = None,
     ) -> None:
         self._handlers = handlers
         self._store = store
         self._lock = lock
         self._on_failed = on_failed
+        self._on_left = on_left
+        self._stop = stop
         self._submitter = Submitter(store.engine)
         self._busy = 0
         self._busy_lock = threading.Lock()
@@ -108,7 +115,6 @@ class _Worker:
     def serve(
         self,
         queues: tuple[QueueName, ...],
-        stop: threading.Event,
         on_ready: Callable[[], None] | None,
         drain_s: float,
     ) -> None:
@@ -131,7 +137,7 @@ class _Worker:
             DBOS.launch()
             if on_ready is not None:
                 on_ready()
-            stop.wait()
+            self._stop.wait()
             for event in dbos.background_thread_stop_events:
                 event.set()
             self._drain(drain_s)
@@ -149,14 +155,19 @@ class _Worker:
             time.sleep(_PAUSE_S)
 
     def _give_up_in_hand(self) -> None:
-        """Fails what is still being worked on: the process ends, and nobody will go on with it."""
+        """Puts back what is still being worked on: the process ends, and another goes on with it."""
         for job in self._store.held_by_workers():
-            if job.executor_id != self._lock.executor_id:
-                continue
-            message = "the worker was stopped before the video was done; submit the video again"
-            failed = self._store.fail(job.id, code="worker_stopped", message=message, reason="internal")
-            if failed is not None and self._on_failed is not None:
-                self._on_failed(failed, None)
+            if job.executor_id == self._lock.executor_id:
+                self._leave(job)
+
+    def _leave(self, job: Job) -> None:
+        submitter = self._submitter
+        enqueue = submitter.enqueue_encode if job.state is JobState.ENCODING else submitter.enqueue_generate
+        since = max((stage.end_ns for stage in job.stages), default=job.accepted_ns)
+        now = max(time.time_ns(), since)
+        left = self._store.recover(job, enqueue, stage=Stage(INTERRUPTED, since, now))
+        if left and self._on_left is not None:
+            self._on_left(job)
 
     def _register(self) -> None:
         """Gives DBOS the two workflows, by the names under which `Submitter` enqueues them."""
@@ -184,35 +195,41 @@ class _Worker:
 
     def _work(self, name: QueueName, job_id: str) -> None:
         """Does the job's part. It raises nothing: DBOS would store what is raised, with its text, in clear."""
-        claim = self._store.claim_encoding if name == "encode" else self._store.claim_generation
-        lock = self._lock
+        store, lock = self._store, self._lock
+        claim = store.claim_encoding if name == "encode" else store.claim_generation
         error: Exception | None = None
+        job: Job | None = None
         try:
-            if not _patiently(lambda: claim(job_id, worker_id=lock.worker_id, executor_id=lock.executor_id)):
+            job = _patiently(lambda: claim(job_id, worker_id=lock.worker_id, executor_id=lock.executor_id))
+            if job is None:
                 return  # cancelled meanwhile
-            may_be_rendered = self._handlers[name](job_id)
+            held = job
+            may_be_rendered = self._handlers[name](held)
             if name == "encode" and may_be_rendered:
-                _patiently(lambda: self._store.enqueue_generation(job_id, self._submitter.enqueue_generate))
+                _patiently(lambda: store.enqueue_generation(held, self._submitter.enqueue_generate))
                 return
         except Exception as raised:  # noqa: BLE001 - see above
             # Not its text here either: an error of a tokenizer may quote the prompt.
             _log.error("%s of %s raised %s", name, job_id, type(raised).__name__)
             error = raised
         try:
-            failed = _patiently(lambda: self._fail_unfinished(job_id))
+            failed = _patiently(lambda: self._fail_unfinished(job_id, job))
             if failed is not None and self._on_failed is not None:
                 self._on_failed(failed, error)
         except Exception as raised:  # noqa: BLE001 - as above; the reaper will end the job
             _log.error("ending %s raised %s", job_id, type(raised).__name__)
 
-    def _fail_unfinished(self, job_id: str) -> Job | None:
-        """Fails a job that is left unfinished; None if it is not."""
+    def _fail_unfinished(self, job_id: str, held: Job | None) -> Job | None:
+        """Fails a job that is left unfinished; None if it is not. Once the worker ends, it goes back instead."""
         job = self._store.get(job_id)
-        if job is None or job.terminal:
+        if job is None or job.terminal or (held is not None and job.attempt != held.attempt):
+            return None
+        if self._stop.is_set() and held is not None:
+            self._leave(job)
             return None
         doing = "encoding the prompt" if job.state in {JobState.QUEUED, JobState.ENCODING} else "generating"
         message = f"internal error while {doing}; submit the video again"
-        return self._store.fail(job_id, code="internal_error", message=message, reason="internal")
+        return self._store.fail(job_id, code="internal_error", message=message, reason="internal", held=held)
 
 
 def _patiently(action: Callable[[], _T]) -> _T:

@@ -14,6 +14,7 @@ from rushes.studio.models.errors import (
 from rushes.studio.models.protocol import (
     Audio,
     Backend,
+    Checkpoint,
     Encoded,
     Latents,
     LoadPart,
@@ -26,6 +27,7 @@ from rushes.studio.models.registry import available, backend, locate, offered
 __all__ = [
     "Audio",
     "Backend",
+    "Checkpoint",
     "CheckpointError",
     "Encoded",
     "Latents",

@@ -7,17 +7,18 @@ bit-identical to one made by a single call of the pipeline.
 from __future__ import annotations
 
 import gc
+import hashlib
 import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from rushes.instrument import instrument
+from rushes.instrument import instrument, resumed_after
 from rushes.studio.models.errors import CheckpointError, NotLoaded
+from rushes.studio.models.loop import Loop
 from rushes.studio.models.offline import libraries
 from rushes.studio.models.protocol import Audio, Encoded, Latents
-from rushes.studio.models.watch import StepWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rushes.studio.models.card import ModelCard, RenderRequest
-    from rushes.studio.models.protocol import LoadPart, OnStep, Part
-    from rushes.studio.models.weights import Checkpoint
+    from rushes.studio.models.protocol import Checkpoint, LoadPart, OnStep, Part
+    from rushes.studio.models.weights import WeightsFolder
 
 _ENCODE: Part = "encode"
 _GENERATE: Part = "generate"
@@ -44,7 +45,7 @@ class DiffusersBackend(ABC):
     def __init__(
         self,
         card: ModelCard,
-        weights: Checkpoint,
+        weights: WeightsFolder,
         device: str = "cpu",
         *,
         dtype: str | None = None,
@@ -149,27 +150,44 @@ class DiffusersBackend(ABC):
 
     # Video
 
-    def denoise(self, encoded: Encoded, request: RenderRequest, on_step: OnStep | None = None) -> Latents:
+    def denoise(
+        self,
+        encoded: Encoded,
+        request: RenderRequest,
+        on_step: OnStep | None = None,
+        *,
+        resume: Checkpoint | None = None,
+    ) -> Latents:
         """Run the denoising loop by calling the pipeline. Raises `NotLoaded`, `CheckpointError`."""
         import torch
 
         pipe = self.pipeline(_GENERATE)
         self._mine(encoded)
         text = {name: tensor.to(self._device) for name, tensor in encoded.tensors.items()}
-        watch = StepWatch(pipe, on_step, self._monotonic_ns)
-        with torch.inference_mode(), watch:
+        # On the CPU, so that a seed means the same video on every device.
+        generator = torch.Generator("cpu").manual_seed(request.seed)
+        loop = Loop(
+            pipe,
+            generator,
+            on_step,
+            model=self.card.name,
+            fingerprint=self._fingerprint(encoded, request),
+            resume=resume,
+            empty=lambda *args, **kwargs: self._empty(pipe, *args, **kwargs),
+            monotonic_ns=self._monotonic_ns,
+        )
+        with torch.inference_mode(), loop, resumed_after(resume.step if resume else 0):
             tensors = self._run(
                 pipe,
-                watch,
+                loop,
                 text,
                 request,
                 width=request.width,
                 height=request.height,
                 num_inference_steps=request.steps,
                 guidance_scale=request.guidance_scale,
-                # On the CPU, so that a seed means the same video on every device.
-                generator=torch.Generator("cpu").manual_seed(request.seed),
-                callback_on_step_end=watch.on_step_end,
+                generator=generator,
+                callback_on_step_end=loop.on_step_end,
                 output_type="latent",
                 return_dict=False,
             )
@@ -179,9 +197,34 @@ class DiffusersBackend(ABC):
 
     @abstractmethod
     def _run(
-        self, pipe: Any, watch: StepWatch, text: dict[str, Any], request: RenderRequest, **call: Any
+        self, pipe: Any, loop: Loop, text: dict[str, Any], request: RenderRequest, **call: Any
     ) -> dict[str, Any]:
         """Call the pipeline with `call` and the family's own arguments; returns the latents."""
+
+    def _empty(self, pipe: Any, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """An answer of the transformer that nobody will look at, in the shape of its real ones."""
+        hidden = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
+        return (hidden.new_zeros(self._output_shape(pipe, tuple(hidden.shape))),)
+
+    def _output_shape(self, pipe: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+        del pipe  # for those whose output has another shape than their input
+        return shape
+
+    def _fingerprint(self, encoded: Encoded, request: RenderRequest) -> str:
+        """What decides about a video, besides the loop's state: a checkpoint of another can't be gone on with."""
+        import diffusers
+        import torch
+
+        facts = (
+            torch.__version__,
+            diffusers.__version__,
+            self._weights.identity(),
+            self._dtype,
+            torch.device(self._device).type,
+            request,
+            encoded.digest(),
+        )
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
 
     def decode(self, latents: Latents, request: RenderRequest) -> npt.NDArray[np.uint8]:
         """Run the VAE as the pipeline does: frames as (frames, height, width, 3). Raises `NotLoaded`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rushes.studio.models.errors import UnsupportedRequest
@@ -30,7 +31,8 @@ class ModelCard:
 
     Durations are seconds, sizes pixels (both sides multiples of `size_multiple`), `prompt_limit` characters.
     Frames come in groups: a video has `frame_group * k + 1` of them, or exactly `fixed_frames` where the
-    architecture allows one count only.
+    architecture allows one count only. A model that somebody else runs has `sizes` and `durations` to choose from
+    instead, no steps, and perhaps no seed (`max_seed` None) and no guidance that can be chosen.
     """
 
     name: str
@@ -55,6 +57,10 @@ class ModelCard:
     frame_group: int = 1
     fixed_frames: int | None = None
     small: bool = False
+    sizes: tuple[tuple[int, int], ...] = ()
+    durations: tuple[float, ...] = ()
+    max_seed: int | None = MAX_SEED
+    takes_guidance: bool = True
 
     def frames_for(self, seconds: float) -> int:
         """The count of frames that comes nearest to `seconds` and fits the architecture.
@@ -64,11 +70,17 @@ class ModelCard:
         """
         if not self.min_seconds <= seconds <= self.max_seconds:  # also refuses NaN
             raise UnsupportedRequest(f"{self.name} makes {self._durations()}, not {seconds:g} s")
+        if self.durations:
+            if seconds not in self.durations:
+                raise UnsupportedRequest(f"{self.name} makes {self._durations()}, not {seconds:g} s")
+            return round(seconds * self.fps)
         if self.fixed_frames is not None:
             return self.fixed_frames
         return max(1, round(seconds * self.fps / self.frame_group)) * self.frame_group + 1
 
     def _durations(self) -> str:
+        if self.durations:
+            return f"videos of {_either(f'{one:g}' for one in self.durations)} s"
         if self.min_seconds == self.max_seconds:
             return f"videos of exactly {self.min_seconds:g} s"
         return f"videos of {self.min_seconds:g} to {self.max_seconds:g} s"
@@ -79,6 +91,11 @@ class ModelCard:
         Raises:
             UnsupportedRequest: the first thing that is wrong, with its value and what would do.
         """
+        if self.sizes and (width, height) not in self.sizes:
+            offered = _either(f"{one}x{other}" for one, other in self.sizes)
+            raise UnsupportedRequest(
+                f"size {width}x{height} is not offered by {self.name}: it takes {offered}"
+            )
         for side, value, largest in (("width", width, self.max_width), ("height", height, self.max_height)):
             if not self.min_size <= value <= largest or value % self.size_multiple:
                 raise UnsupportedRequest(
@@ -86,10 +103,19 @@ class ModelCard:
                     f"{self.size_multiple} from {self.min_size} to {largest}"
                 )
         self.frames_for(seconds)
+        if not self.max_steps and steps:
+            raise UnsupportedRequest(f"steps can't be chosen for {self.name}; leave them out")
         if not self.min_steps <= steps <= self.max_steps:
             raise UnsupportedRequest(
                 f"{self.name} takes {self.min_steps} to {self.max_steps} steps, not {steps}"
             )
+
+    def check_seed(self, seed: int) -> None:
+        """Check a seed that the caller chose. Raises UnsupportedRequest."""
+        if self.max_seed is None:
+            raise UnsupportedRequest(f"a seed can't be chosen for {self.name}; leave it out")
+        if not 0 <= seed <= self.max_seed:
+            raise UnsupportedRequest(f"seed must be between 0 and {self.max_seed}, got {seed}")
 
     def request(
         self,
@@ -119,3 +145,8 @@ class ModelCard:
                 f"a guidance scale lies between 1 and {MAX_GUIDANCE:g}, not {guidance:g}"
             )
         return RenderRequest(width, height, self.frames_for(seconds), steps, seed, guidance, self.fps)
+
+
+def _either(offered: Iterable[str]) -> str:
+    *others, last = offered
+    return f"{', '.join(others)} or {last}" if others else last

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rushes.studio.models.card import ModelCard
 from rushes.studio.models.errors import UnknownModel
-from rushes.studio.models.weights import Checkpoint
+from rushes.studio.models.weights import WeightsFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +115,7 @@ def _number(config: dict[str, Any], key: str, default: int) -> int:
     return default if value is None else int(value)
 
 
-def _mochi(checkpoint: Checkpoint) -> _Geometry:
+def _mochi(checkpoint: WeightsFolder) -> _Geometry:
     vae = checkpoint.read("vae/config.json")
     spatial = math.prod(int(one) for one in vae.get("spatial_expansions", (2, 2, 2)))
     temporal = math.prod(int(one) for one in vae.get("temporal_expansions", (1, 2, 3)))
@@ -123,7 +123,7 @@ def _mochi(checkpoint: Checkpoint) -> _Geometry:
     return _Geometry(multiple, temporal, (848, 480), (1280, 1280), 5.0)
 
 
-def _ltx2(checkpoint: Checkpoint) -> _Geometry:
+def _ltx2(checkpoint: WeightsFolder) -> _Geometry:
     vae = checkpoint.read("vae/config.json")
     transformer = checkpoint.read("transformer/config.json")
     scaling = vae.get("spatio_temporal_scaling", (True,) * 4)
@@ -138,7 +138,7 @@ def _ltx2(checkpoint: Checkpoint) -> _Geometry:
     )
 
 
-def _latte(checkpoint: Checkpoint) -> _Geometry:
+def _latte(checkpoint: WeightsFolder) -> _Geometry:
     transformer = checkpoint.read("transformer/config.json")
     blocks = checkpoint.read("vae/config.json").get("block_out_channels", (64,))
     scale = 2 ** (len(blocks) - 1)
@@ -153,7 +153,7 @@ def _latte(checkpoint: Checkpoint) -> _Geometry:
 class _Family:
     """What no config of diffusers holds: diffusers' own defaults for these pipelines, and the rates trained at."""
 
-    geometry: Callable[[Checkpoint], _Geometry]
+    geometry: Callable[[WeightsFolder], _Geometry]
     text_encoder_role: str
     has_audio: bool
     fps: int
@@ -172,14 +172,14 @@ _FAMILIES = {
 _MAX_STEPS = 100
 
 
-def checkpoint(name: str, folder: Path, setting: str | None = None) -> Checkpoint:
+def checkpoint(name: str, folder: Path, setting: str | None = None) -> WeightsFolder:
     """The checkpoint of `name` in `folder`, unread. Raises `UnknownModel`."""
     if name not in PIPELINES:
         raise UnknownModel(f"there is no model {name}; there are {', '.join(NAMES)}")
-    return Checkpoint(name, folder, PIPELINES[name], setting or f"the weights setting of {name}")
+    return WeightsFolder(name, folder, PIPELINES[name], setting or f"the weights setting of {name}")
 
 
-def card_of(weights: Checkpoint) -> ModelCard:
+def card_of(weights: WeightsFolder) -> ModelCard:
     """The card of a folder of weights, from its JSON files alone. Raises `WeightsMissing`."""
     weights.components()
     manifest = weights.manifest()

@@ -8,7 +8,7 @@ from rushes.studio.models.base import DiffusersBackend
 
 if TYPE_CHECKING:
     from rushes.studio.models.card import RenderRequest
-    from rushes.studio.models.watch import StepWatch
+    from rushes.studio.models.loop import Loop
 
 
 class LatteBackend(DiffusersBackend):
@@ -32,11 +32,14 @@ class LatteBackend(DiffusersBackend):
         return {"prompt_embeds": positive, "negative_prompt_embeds": negative}
 
     def _run(
-        self, pipe: Any, watch: StepWatch, text: dict[str, Any], request: RenderRequest, **call: Any
+        self, pipe: Any, loop: Loop, text: dict[str, Any], request: RenderRequest, **call: Any
     ) -> dict[str, Any]:
-        del watch
+        del loop
         # An empty negative prompt is the default and may not be given beside its embedding.
         return {"latents": pipe(negative_prompt=None, **text, **call, video_length=request.num_frames)[0]}
+
+    def _output_shape(self, pipe: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (shape[0], int(pipe.transformer.config.out_channels), *shape[2:])
 
     def _decode(self, pipe: Any, latents: dict[str, Any]) -> Any:
         video = latents["latents"]

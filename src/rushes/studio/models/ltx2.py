@@ -16,8 +16,8 @@ from rushes.studio.models.protocol import Audio
 
 if TYPE_CHECKING:
     from rushes.studio.models.card import RenderRequest
+    from rushes.studio.models.loop import Loop
     from rushes.studio.models.protocol import Latents
-    from rushes.studio.models.watch import StepWatch
 
 _CONNECTED = ("connector_prompt_embeds", "connector_audio_prompt_embeds", "connector_attention_mask")
 # The pipeline's defaults, written down because guidance must be on for audio whatever the video's scale is:
@@ -62,7 +62,7 @@ class Ltx2Backend(DiffusersBackend):
         return tensors
 
     def _run(
-        self, pipe: Any, watch: StepWatch, text: dict[str, Any], request: RenderRequest, **call: Any
+        self, pipe: Any, loop: Loop, text: dict[str, Any], request: RenderRequest, **call: Any
     ) -> dict[str, Any]:
         import torch
 
@@ -87,7 +87,7 @@ class Ltx2Backend(DiffusersBackend):
         # The pipeline's own "latent" output is denormalised in another precision than the one it decodes from,
         # so the last step's latents are taken instead.
         video = pipe._unpack_latents(  # noqa: SLF001 - what the pipeline itself does next
-            watch.latents,
+            loop.latents,
             (request.num_frames - 1) // pipe.vae_temporal_compression_ratio + 1,
             request.height // pipe.vae_spatial_compression_ratio,
             request.width // pipe.vae_spatial_compression_ratio,
@@ -95,6 +95,15 @@ class Ltx2Backend(DiffusersBackend):
             pipe.transformer_temporal_patch_size,
         )
         return {"latents": video.to(embeds.dtype), "audio_latents": audio}
+
+    def _empty(self, pipe: Any, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        names = ("hidden_states", "audio_hidden_states")
+        video, audio = (kwargs[name] if name in kwargs else args[place] for place, name in enumerate(names))
+        sizes = (pipe.transformer.proj_out.out_features, pipe.transformer.audio_proj_out.out_features)
+        return tuple(
+            hidden.new_zeros((*hidden.shape[:-1], size))
+            for hidden, size in zip((video, audio), sizes, strict=True)
+        )
 
     def _decode(self, pipe: Any, latents: dict[str, Any]) -> Any:
         import torch

@@ -9,7 +9,7 @@ from rushes.studio.models.base import DiffusersBackend
 
 if TYPE_CHECKING:
     from rushes.studio.models.card import RenderRequest
-    from rushes.studio.models.watch import StepWatch
+    from rushes.studio.models.loop import Loop
 
 _TEXT = (
     "prompt_embeds",
@@ -31,9 +31,9 @@ class MochiBackend(DiffusersBackend):
         return dict(zip(_TEXT, encoded, strict=True))
 
     def _run(
-        self, pipe: Any, watch: StepWatch, text: dict[str, Any], request: RenderRequest, **call: Any
+        self, pipe: Any, loop: Loop, text: dict[str, Any], request: RenderRequest, **call: Any
     ) -> dict[str, Any]:
-        del watch
+        del loop
         with warnings.catch_warnings():
             # Its transformer asks for a float32 autocast, which does nothing on a CPU, and torch says so each step.
             warnings.filterwarnings("ignore", message="In CPU autocast", category=UserWarning)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
 from rushes.studio.models.errors import CheckpointError
-from rushes.studio.models.tensorfile import read_tensors, write_tensors
+from rushes.studio.models.tensorfile import digest_of, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,14 +37,18 @@ class _Saved:
     model: str
     tensors: Mapping[str, Any] = field(repr=False)
 
-    def _numbers(self) -> dict[str, int]:
+    def _facts(self) -> dict[str, str]:
+        """What else the file says, and `load` hands to the constructor."""
         return {}
+
+    @classmethod
+    def _from_facts(cls, facts: dict[str, str]) -> dict[str, Any]:
+        return {name: int(value) for name, value in facts.items()}
 
     def save(self, path: Path) -> None:
         """Write to `path` atomically, with a checksum."""
         metadata = {"kind": self.kind, "version": _VERSION, "model": self.model}
-        metadata |= {name: str(value) for name, value in self._numbers().items()}
-        write_tensors(path, self.tensors, metadata)
+        write_tensors(path, self.tensors, metadata | self._facts())
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -61,7 +65,7 @@ class _Saved:
                 f"not {cls.kind} version {_VERSION}"
             )
         model = metadata.pop("model", "")
-        return cls(model, tensors, **{name: int(value) for name, value in metadata.items()})
+        return cls(model, tensors, **cls._from_facts(metadata))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -76,13 +80,17 @@ class Encoded(_Saved):
     tokens: int = 0
     token_limit: int = 0
 
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, of all that the render reads of it."""
+        return digest_of(self.tensors, {"model": self.model})
+
     @property
     def truncated(self) -> bool:
         """Whether the end of the prompt did not fit and has no effect on the video."""
         return self.tokens > self.token_limit
 
-    def _numbers(self) -> dict[str, int]:
-        return {"tokens": self.tokens, "token_limit": self.token_limit}
+    def _facts(self) -> dict[str, str]:
+        return {"tokens": str(self.tokens), "token_limit": str(self.token_limit)}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -90,6 +98,34 @@ class Latents(_Saved):
     """What the last denoising step leaves: the video's latents and, with audio, the audio's."""
 
     kind: ClassVar[str] = "latents"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Checkpoint(_Saved):
+    """A denoising loop after `step` of its `total` steps, from which it goes on to the very same video.
+
+    `fingerprint` names what else decides about the video; a loop of another fingerprint can't go on from here.
+    `state` is what the schedulers remember, as JSON that refers to `tensors`.
+    """
+
+    kind: ClassVar[str] = "checkpoint"
+
+    step: int
+    total: int
+    fingerprint: str
+    state: str = field(repr=False)
+
+    def _facts(self) -> dict[str, str]:
+        return {
+            "step": str(self.step),
+            "total": str(self.total),
+            "fingerprint": self.fingerprint,
+            "state": self.state,
+        }
+
+    @classmethod
+    def _from_facts(cls, facts: dict[str, str]) -> dict[str, Any]:
+        return facts | {"step": int(facts["step"]), "total": int(facts["total"])}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -102,11 +138,15 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class StepEvent:
-    """A denoising step has ended: `index` counts from 1; on a GPU `elapsed_ns` is the host's part of it."""
+    """A denoising step has ended: `index` counts from 1; on a GPU `elapsed_ns` is the host's part of it.
+
+    `checkpoint` copies the loop's state as it is now; on a GPU that waits for it.
+    """
 
     index: int
     total: int
     elapsed_ns: int
+    checkpoint: Callable[[], Checkpoint] = field(repr=False, compare=False)
 
 
 OnStep: TypeAlias = Callable[[StepEvent], None]
@@ -137,8 +177,20 @@ class Backend(Protocol):
     def encode(self, prompt: str, negative_prompt: str = "") -> Encoded:
         """Run the text encoder (part "encode"). Raises `NotLoaded`."""
 
-    def denoise(self, encoded: Encoded, request: RenderRequest, on_step: OnStep | None = None) -> Latents:
-        """Run the denoising loop (part "generate"). Raises `NotLoaded`, `CheckpointError`."""
+    def denoise(
+        self,
+        encoded: Encoded,
+        request: RenderRequest,
+        on_step: OnStep | None = None,
+        *,
+        resume: Checkpoint | None = None,
+    ) -> Latents:
+        """Run the denoising loop (part "generate"), or what is left of it after the checkpoint `resume`.
+
+        Raises:
+            NotLoaded: the part is not in memory.
+            CheckpointError: `encoded` is another model's, or `resume` of another video, checkpoint or version.
+        """
 
     def decode(self, latents: Latents, request: RenderRequest) -> npt.NDArray[np.uint8]:
         """Run the VAE (part "generate"): frames as (frames, height, width, 3)."""

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _CHECKSUM = "sha256"
 
 
-def _digest(tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> str:
+def digest_of(tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> str:
+    """SHA-256, in hexadecimal, of tensors on the CPU and what is said of them."""
     import torch
 
     digest = hashlib.sha256(json.dumps(dict(sorted(metadata.items()))).encode())
@@ -39,7 +40,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str,
     from safetensors.torch import save
 
     host = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
-    data: bytes = save(host, {**metadata, _CHECKSUM: _digest(host, metadata)})
+    data: bytes = save(host, {**metadata, _CHECKSUM: digest_of(host, metadata)})
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -73,6 +74,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         expected = metadata.pop(_CHECKSUM)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged or was not written by the studio; encode again") from error
-    if _digest(tensors, metadata) != expected:
+    if digest_of(tensors, metadata) != expected:
         raise CheckpointError(f"{path} is damaged: its checksum does not match; encode again")
     return tensors, metadata

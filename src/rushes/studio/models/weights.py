@@ -14,11 +14,12 @@ from typing import Any
 from rushes.studio.models.errors import WeightsMissing
 
 MANIFEST = "manifest.json"
+_BEGINNING = 1 << 20
 # Where a component's configuration lies; tokenizers have several forms, so the folder is all that is checked.
 _CONFIG: dict[str, str | None] = {"scheduler": "scheduler_config.json", "tokenizer": None, "processor": None}
 
 
-class Checkpoint:
+class WeightsFolder:
     """A folder of weights for the model `name`; `setting` is how the user pointed at it."""
 
     def __init__(self, name: str, folder: Path, pipelines: frozenset[str], setting: str) -> None:
@@ -59,6 +60,21 @@ class Checkpoint:
             for key, value in index.items()
             if not key.startswith("_") and isinstance(value, list) and value and value[0] is not None
         )
+
+    def identity(self) -> str:
+        """Tells these weights from others: the manifest's digest, else the files' names, sizes and beginnings.
+
+        A beginning is a safetensors file's list of tensors and its first weights: gigabytes take too long to read.
+        """
+        manifest = sha256(self.folder / MANIFEST)
+        if manifest is not None:
+            return manifest
+        digest = hashlib.sha256()
+        for path in sorted(path for path in self.folder.rglob("*") if path.is_file()):
+            with path.open("rb") as file:
+                beginning = file.read(_BEGINNING)
+            digest.update(repr((str(path.relative_to(self.folder)), path.stat().st_size, beginning)).encode())
+        return digest.hexdigest()
 
     def check(self) -> None:
         """Raises `WeightsMissing` unless every component is there and, with a manifest, is unchanged."""

@@ -1,4 +1,7 @@
-"""dit_inference: the denoising loop. Its spans are `rushes.instrument`'s; here are its log lines and its stopping."""
+"""dit_inference: the denoising loop, from its beginning or from where a lost worker had saved it.
+
+Its spans are `rushes.instrument`'s; here are its log lines, its checkpoints and its stopping.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ from typing import Final
 from opentelemetry.trace import Span
 
 from rushes.instrument import drain_waiting
-from rushes.sdk import logs
-from rushes.studio.failure import Cancelled
-from rushes.studio.models.protocol import Encoded, StepEvent
+from rushes.sdk import instruments, logs
+from rushes.studio.checkpoints import Checkpoints
+from rushes.studio.failure import Cancelled, EncodingLost
+from rushes.studio.models import CheckpointError, Encoded, Latents, StepEvent
+from rushes.studio.outcome import tier_of
 from rushes.studio.render import Render
 
 __all__ = ["run"]
@@ -18,10 +23,16 @@ _LOG: Final = logs.get_logger("dit-worker")
 
 
 def run(render: Render, span: Span) -> None:
-    """Raises CheckpointError when the encoded prompt is missing or damaged, Cancelled within one step."""
+    """Raises EncodingLost when the encoded prompt is missing or damaged, Cancelled within one step."""
     job, backend = render.job, render.backend
     assert backend is not None, "worker_setup has run"  # noqa: S101 - the pipeline's order
     span.set_attributes({"model": job.model, "steps": job.steps, "resolution": job.resolution})
+    try:
+        encoded = Encoded.load(render.encoded_path)
+    except CheckpointError as error:
+        raise EncodingLost(str(error)) from error
+    checkpoints = Checkpoints(render.folder, job_id=job.id, model=job.model)
+    every = render.tools.checkpoint_every
 
     def stepped(event: StepEvent) -> None:
         _LOG.info(
@@ -32,10 +43,45 @@ def run(render: Render, span: Span) -> None:
             total_steps=event.total,
             step_duration_ms=round(event.elapsed_ns / 1e6, 3),
         )
-        if not render.tools.store.set_progress(job.id, event.index):
+        if not render.tools.store.set_progress(job, event.index):
             raise Cancelled(job.id)
+        if every and event.index % every == 0 and event.index < event.total:
+            checkpoints.save(event.checkpoint())
+
+    def denoise() -> Latents:
+        for checkpoint in checkpoints.usable() if job.recoveries else ():
+            try:
+                latents = backend.denoise(encoded, render.request, stepped, resume=checkpoint)
+            except CheckpointError as error:
+                checkpoints.refuse(error)
+                continue
+            span.set_attribute("rushes.resumed_after", checkpoint.step)
+            _tell_resumed(render, checkpoint.step)
+            return latents
+        _tell_resumed(render, 0)
+        return backend.denoise(encoded, render.request, stepped)
 
     try:
-        render.latents = backend.denoise(Encoded.load(render.encoded_path), render.request, stepped)
+        render.latents = denoise()
     finally:
         drain_waiting()  # while the stage's span is open
+
+
+def _tell_resumed(render: Render, step: int) -> None:
+    """What a recovery has cost and saved; nothing of a job that was not lost before."""
+    job = render.job
+    if not job.recoveries:
+        return
+    tier, model = tier_of(job), job.model
+    instruments.rushes_lost_steps_total.add(max(0, job.step - step), tier=tier, model=model)
+    if step:
+        instruments.checkpoint_recovery_count.add(1, tier=tier, model=model)
+        instruments.rushes_recovered_steps_total.add(step, tier=tier, model=model)
+        _LOG.info(
+            "generation.job.resumed",
+            request_id=job.id,
+            model=model,
+            tier=job.tier,
+            step=step,
+            total_steps=job.steps,
+        )

@@ -25,6 +25,8 @@ def run(render: Render, span: Span) -> None:
     render.shields.enter_context(shield(Prompt(texts.text), Prompt(texts.negative)))
     _check(render, texts.text)
     render.raise_if_ended()
+    if render.remote:
+        return  # whoever makes the video encodes it
     backend = render.tools.shelf.get(render.job.model)
     encoded = backend.encode(texts.text, texts.negative)
     render.folder.mkdir(parents=True, exist_ok=True)

@@ -113,7 +113,7 @@ def transcode(
                 if used == "libx264" or error.errno in NO_ROOM:
                     raise
         _verify(part, frames=len(frames), has_audio=soundtrack is not None)
-        size = _publish(part, path)
+        size = publish(part, path)
     except (av.error.FFmpegError, OSError) as error:
         number = error.errno
         cause = NO_ROOM.get(number or 0) or f"{error.strerror or type(error).__name__} ({used})"
@@ -219,7 +219,7 @@ def _verify(part: Path, *, frames: int, has_audio: bool) -> None:
         )
 
 
-def _publish(part: Path, path: Path) -> int:
+def publish(part: Path, path: Path) -> int:
     with part.open("rb") as file:
         os.fsync(file.fileno())
         size = os.fstat(file.fileno()).st_size

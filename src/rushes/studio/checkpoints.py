@@ -1,0 +1,78 @@
+"""The checkpoints of one job's denoising loop: files in its scratch folder, the last two kept.
+
+Each has a name of its own and never changes: a worker that comes back from the dead can't take a later one back.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from rushes.instrument import note_in_step
+from rushes.sdk import instruments, logs
+from rushes.studio.models import Checkpoint, CheckpointError
+
+__all__ = ["Checkpoints"]
+
+_KEPT: Final = 2
+_SLOW_MS: Final = 5000.0  # the specification's threshold of checkpoint_save_duration_ms
+_NAME: Final = re.compile(r"checkpoint_([0-9]{1,9})\.safetensors")
+_LOG: Final = logs.get_logger("dit-worker")
+
+
+class Checkpoints:
+    """What is kept of the job `job_id`, which renders with `model`, in `folder`."""
+
+    def __init__(self, folder: Path, *, job_id: str, model: str) -> None:
+        self._folder = folder
+        self._job_id = job_id
+        self._model = model
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Writes it, whole or not at all, and lets go of those before the last two.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        started_ns, begun = time.time_ns(), time.perf_counter()
+        path = self._folder / f"checkpoint_{checkpoint.step}.safetensors"
+        checkpoint.save(path)
+        milliseconds = (time.perf_counter() - begun) * 1000
+        size = path.stat().st_size
+        note_in_step(
+            "checkpoint.save",
+            started_ns,
+            started_ns + round(milliseconds * 1e6),
+            {"step": checkpoint.step, "size_bytes": size},
+        )
+        instruments.checkpoint_save_duration_ms.record(milliseconds, model=self._model)
+        said = {"model": self._model, "step": checkpoint.step, "size_bytes": size}
+        tell, event = (
+            (_LOG.warning, "generation.checkpoint.slow")
+            if milliseconds > _SLOW_MS
+            else (_LOG.debug, "generation.checkpoint.saved")
+        )
+        tell(event, request_id=self._job_id, duration_ms=round(milliseconds, 3), **said)
+        for _, old in self._newest_first()[_KEPT:]:
+            old.unlink(missing_ok=True)
+
+    def usable(self) -> Iterator[Checkpoint]:
+        """Those that can be read, the newest first; of each other one it is said why not."""
+        for _, path in self._newest_first():
+            try:
+                yield Checkpoint.load(path)
+            except CheckpointError as error:
+                self.refuse(error)
+
+    def refuse(self, error: CheckpointError) -> None:
+        """Says that a checkpoint is of no use."""
+        _LOG.warning(
+            "generation.checkpoint.refused", request_id=self._job_id, model=self._model, error=str(error)
+        )
+
+    def _newest_first(self) -> list[tuple[int, Path]]:
+        found = [(match, path) for path in self._folder.iterdir() if (match := _NAME.fullmatch(path.name))]
+        return sorted(((int(match[1]), path) for match, path in found), reverse=True)

@@ -1,0 +1,64 @@
+"""What is told, and done, when a job goes back to its queue because its worker was lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Final
+
+from rushes.sdk import logs, tracing
+from rushes.studio.jobs import INTERRUPTED, Job, JobStore, Liveness, Submitter, pid_of
+from rushes.studio.outcome import root_of
+
+__all__ = ["encode_again", "kill_hung", "tell_interrupted"]
+
+_LOG: Final = logs.get_logger("scheduler")
+
+
+def tell_interrupted(job: Job, *, why: str = "its worker is gone") -> None:
+    """The span and the log line of a job that went back, as it was in its worker's hands."""
+    now = time.time_ns()
+    since = min(now, max((stage.end_ns for stage in job.stages), default=job.accepted_ns))
+    attributes: dict[str, tracing.AttributeValue] = {"model": job.model, "step": job.step}
+    if job.worker_id:
+        attributes["worker_id"] = job.worker_id
+    with tracing.under(root_of(job)):
+        tracing.record(INTERRUPTED, since, now, attributes)
+        _LOG.warning(
+            "generation.job.interrupted",
+            request_id=job.id,
+            model=job.model,
+            tier=job.tier,
+            pid=pid_of(job.executor_id),
+            step=job.step,
+            total_steps=job.steps,
+            error=f"worker {job.worker_id}: {why}; another goes on with the video",
+        )
+
+
+def kill_hung(liveness: Liveness) -> Callable[[Job], None]:
+    """What to do with a worker that hangs, if it is on this host: end it, so that its place is taken anew."""
+
+    def kill(job: Job) -> None:
+        pid = pid_of(job.executor_id)
+        if pid is None or job.executor_id is None or not liveness.alive(job.executor_id):
+            return
+        with tracing.under(root_of(job)):
+            _LOG.error("worker.lost", request_id=job.id, pid=pid, error=f"worker {job.worker_id} hangs")
+        os.kill(pid, signal.SIGKILL)
+
+    return kill
+
+
+def encode_again(store: JobStore, submitter: Submitter) -> Callable[[Job], bool]:
+    """For a job whose encoded prompt was lost: back to the first queue; False once that has happened too often."""
+
+    def again(job: Job) -> bool:
+        if not store.recover(job, submitter.enqueue_encode, encoded=False):
+            return False
+        tell_interrupted(job, why="the encoded prompt is missing or damaged")
+        return True
+
+    return again
