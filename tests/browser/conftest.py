@@ -18,7 +18,7 @@ import av
 import numpy as np
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Locator, Page, sync_playwright
 
 from rushes.query.videos import VideoRow
 from rushes.web.live import Live
@@ -38,6 +38,9 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+WATERFALL = "rushes-waterfall .span"
 
 
 @dataclass
@@ -123,3 +126,9 @@ def page(browser: Browser, site: Site) -> Iterator[Page]:
     page.context.close()
     assert not site.faults
     assert site.requested <= {urlsplit(site.url).netloc}
+
+
+def box_of(place: Locator) -> FloatRect:
+    box = place.bounding_box()
+    assert box, "not on the page"
+    return box

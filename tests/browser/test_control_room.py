@@ -8,20 +8,12 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Browser, FloatRect, Locator, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from browser.conftest import Site, open_page
+from browser.conftest import WATERFALL, Site, box_of, open_page
 from web.rows import MS, add_video
 
 pytestmark = pytest.mark.browser
-
-WATERFALL = "rushes-waterfall .span"
-
-
-def box_of(place: Locator) -> FloatRect:
-    box = place.bounding_box()
-    assert box, "not on the page"
-    return box
 
 
 def test_a_video_plays_and_seeks(page: Page, site: Site) -> None:

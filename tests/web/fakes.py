@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -111,12 +112,15 @@ class FakePromQL:
         self.recorded: list[tuple[str, dict[str, str], Course]] = []
         self.asked: list[str] = []
         self.broken: str = ""
+        self.readings: list[Series] = []
 
     def record(self, pattern: str, labels: dict[str, str], course: Course | float) -> None:
         value = course
         self.recorded.append((pattern, labels, value if callable(value) else lambda _t: float(value)))
 
     def instant(self, expr: str, time_s: float) -> QueryResult:
+        if expr.endswith("ms]"):  # what is stored, as it is stored
+            return self._stored(expr, time_s)
         return self.range(expr, time_s, time_s, 1)
 
     def range(self, expr: str, start_s: float, end_s: float, step_s: float) -> QueryResult:
@@ -132,6 +136,19 @@ class FakePromQL:
             if points:
                 series.append(Series(labels, [t for t, _ in points], [v for _, v in points]))
         return QueryResult("matrix", series)
+
+    def _stored(self, expr: str, end_s: float) -> QueryResult:
+        self.asked.append(expr)
+        asked = re.fullmatch(r'{__name__=~"(.*?)",worker_id=(".*")}\[(\d+)ms\]', expr)
+        assert asked, expr
+        names, worker, start_s = asked[1].split("|"), json.loads(asked[2]), end_s - int(asked[3]) / 1000
+        found = []
+        for series in self.readings:
+            pairs = zip(series.timestamps, series.values, strict=True)
+            inside = [(t, v) for t, v in pairs if start_s < t <= end_s]
+            if inside and series.labels["__name__"] in names and series.labels["worker_id"] == worker:
+                found.append(Series(series.labels, [t for t, _ in inside], [v for _, v in inside]))
+        return QueryResult("matrix", found)
 
 
 @dataclass

@@ -61,6 +61,28 @@ _PARTS = {
 }
 
 
+SAMPLED, FIRST_SAMPLED = 10, 2  # every tenth step, from the second
+MODULES = 28
+
+
+def _parts(model: str, step_ns: int) -> dict[str, int]:
+    """Nanoseconds by kind, which make up the step exactly."""
+    parts = {kind: round(share * step_ns) for kind, share in _PARTS.get(model, {}).items() if kind != "other"}
+    return {**parts, "other": step_ns - sum(parts.values())} if parts else {}
+
+
+def _written(step_ns: int, parts: dict[str, int], *, first: bool) -> dict[str, Any]:
+    """A step's attributes, as `rushes.instrument` writes them."""
+    return {
+        "rushes.ns.total": step_ns,
+        "rushes.passes": 2,
+        "rushes.clock": "gpu",
+        **({"rushes.first_step": True} if first else {}),
+        **{f"rushes.ns.{kind}": ns for kind, ns in parts.items()},
+        **{f"rushes.executed.{kind}": MODULES for kind in parts if kind != "other"},
+    }
+
+
 class _Clock:
     """Lays spans one after another, and log lines between them."""
 
@@ -92,6 +114,31 @@ class _Clock:
         self.spans.append(made)
         self.at += round(ms * MS)
         return made
+
+    def sum(self, name: str, start_ns: int, duration_ns: int, parent: str, *, modules: int) -> None:
+        """A sum over modules; 0 of them where there are none to count."""
+        counted = {"rushes.executed": modules} if modules else {}
+        made = span(
+            self.trace_id, name, start_ns, duration_ns, parent, **{"rushes.aggregated": True, **counted}
+        )
+        self.spans.append(made)
+
+    def step(self, number: int, ms: float, parent: str, parts: dict[str, int], **attributes: Any) -> SpanRow:
+        """A step with the sums of its parts, if it was sampled."""
+        known = {"step": number, "step_duration_ms": round(ms, 2)}
+        written = _written(round(ms * MS), parts, first=number == 1)
+        made = self.add(f"step_{number}", ms, parent, **known, **written, **attributes)
+        begun = made.start_ns
+        for kind, ns in parts.items():
+            self.sum(kind, begun, ns, made.span_id, modules=0 if kind == "other" else MODULES)
+            begun += ns
+        return made
+
+    def decode(self, ms: float, parent: str) -> None:
+        """The VAE, with what its upsampling took."""
+        made = self.add("vae_decode", ms, parent, output_frames=121, decode_time_ms=ms)
+        for name, after, took in (("temporal_upsample", 300, 900), ("spatial_upsample", 700, 1400)):
+            self.sum(name, made.start_ns + after * MS, took * MS, made.span_id, modules=4)
 
     def around(
         self, name: str, parent: str, children: Iterable[tuple[str, float]], **attributes: Any
@@ -158,15 +205,13 @@ def add_video(
     last = steps if done is None and not error else done or max(1, steps * 3 // 5)
     for number in range(1, last + 1):
         ms = step_ms * (1 + 0.05 * math.sin(number * 1.7) + (0.35 if number % 17 == 0 else 0))
-        parts = {f"rushes.{kind}_ms": round(share * ms, 2) for kind, share in _PARTS.get(model, {}).items()}
+        parts = _parts(model, round(ms * MS)) if number % SAMPLED == FIRST_SAMPLED else {}
         failed = bool(error) and number == last and not killed
-        made = clock.add(
-            f"step_{number}",
+        made = clock.step(
+            number,
             ms,
             loop_id,
-            step=number,
-            step_duration_ms=round(ms, 2),
-            **parts,
+            parts,
             **(attributes or {}),
             **(
                 {"status": "error", "message": "CUDA out of memory. Tried to allocate 2.10 GiB"}
@@ -200,7 +245,7 @@ def add_video(
         dit = span(trace_id, "dit_inference", dit_at, clock.at - dit_at, root_id, **asked, **bad)
         clock.spans += [] if killed else [replace(loop, span_id=loop_id), replace(dit, span_id=dit_id)]
     if status == "completed":
-        clock.add("vae_decode", 4500, root_id, output_frames=121, decode_time_ms=4500)
+        clock.decode(4500, root_id)
         if model == "LTX2":
             clock.add("audio_generation", 620, root_id, sample_rate=24000)
         clock.around("transcode", root_id, [("x264.encode", 1460)], codec="h264", bitrate=2_400_000)

@@ -151,3 +151,28 @@ def test_every_span_is_shown_once_and_the_path_is_unbroken(spans: list[SpanRow])
     assert sum(end - start for _, start, end in path) == longest
     for row in view["spans"]:
         assert sum(end - start for start, end in row.get("self", [])) == row.get("self_ns", 0) <= row["dur"]
+
+
+def _sum(name: str, start: int, duration: int, parent: str) -> SpanRow:
+    return make(name, start, duration, parent, attributes={"rushes.aggregated": True})
+
+
+def test_sums_over_modules_lie_on_no_critical_path_and_leave_their_parents_picture() -> None:
+    spans = [
+        make("vae_decode", 0, 100),
+        _sum("temporal_upsample", 10, 30, "vae_decode"),
+        _sum("spatial_upsample", 20, 50, "vae_decode"),
+    ]
+    assert path_of(*spans) == [("vae_decode", 0, 100)]
+    vae = trace_view(spans)["spans"][0]
+    assert vae["self_ns"] == 20, "what the sums leave, wherever they lie"
+    assert "self" not in vae
+
+
+def test_a_steps_own_time_is_what_none_of_its_modules_took() -> None:
+    spans = [make("step_2", 0, 100), _sum("joint_attn", 0, 70, "step_2"), _sum("other", 70, 30, "step_2")]
+    assert trace_view(spans)["spans"][0]["self_ns"] == 30
+    with_child = [*spans, make("checkpoint.save", 90, 10, "step_2")]
+    step = trace_view(with_child)["spans"][0]
+    assert step["self"] == [(0, 90)]
+    assert path_of(*with_child) == [("step_2", 0, 90), ("checkpoint.save", 90, 100)]

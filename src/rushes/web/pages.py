@@ -15,6 +15,7 @@ from rushes.catalog import MODELS
 from rushes.dashboards import OPERATIONS
 from rushes.query import TRACE_STATUSES, VIDEO_STATUSES
 from rushes.web import numbers, parameters, timerange
+from rushes.web.gpu import GpuWatch, gpu_view
 from rushes.web.media import media_response
 from rushes.web.panels import PanelEvaluator, declaration
 from rushes.web.silence import Silence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.templating import Jinja2Templates
 
-    from rushes.query import TraceSummary, VideoRow
+    from rushes.query import SpanRow, TraceSummary, VideoRow
     from rushes.web.facades import Logs, PromQL, Traces, Videos
     from rushes.web.live import Live
     from rushes.web.media import MediaStore
@@ -70,6 +71,7 @@ class Pages:
         self._live = live
         self._templates = templates
         self._clock_ns = clock_ns
+        self._promql = promql
         self._panels = PanelEvaluator(promql)
         self._silence = Silence(logs, clock_ns)
 
@@ -135,15 +137,14 @@ class Pages:
         )
 
     async def video(self, request: Request) -> Response:
-        """A video: player, story, waterfall, steps, log."""
+        """A video: player, story, waterfall, steps, GPUs, log."""
         video = await self._find_video(request)
 
         def read() -> dict[str, Any]:
             spans = self._traces.get(video.trace_id) if video.trace_id else ()
             return {
                 "video": video_story(video, spans, self._clock_ns(), self._silence.since(video)),
-                "trace": trace_view(spans),
-                "logs": log_lines(self._logs, video.trace_id) if video.trace_id else [],
+                **self._strips(spans, video.trace_id),
             }
 
         data = await run_in_threadpool(read)
@@ -164,14 +165,11 @@ class Pages:
         return self._page(request, "traces.html", "traces", rows=rows, query=query, statuses=TRACE_STATUSES)
 
     async def trace(self, request: Request) -> Response:
-        """Any trace: waterfall, steps, log."""
+        """Any trace: waterfall, steps, GPUs, log."""
         trace_id = self._trace_id(request)
 
         def read() -> dict[str, Any]:
-            return {
-                "trace": trace_view(self._traces.get(trace_id)),
-                "logs": log_lines(self._logs, trace_id),
-            }
+            return self._strips(self._traces.get(trace_id), trace_id)
 
         data = await run_in_threadpool(read)
         if not data["trace"]["spans"] and not data["logs"]:
@@ -217,7 +215,7 @@ class Pages:
     async def live_video(self, request: Request) -> Response:
         """A video's story, trace and log as they grow."""
         video = await self._find_video(request)
-        trace = TraceFeed(self._traces, self._logs, video.trace_id) if video.trace_id else None
+        trace = self._trace_feed(video.trace_id) if video.trace_id else None
         feed = VideoFeed(
             self._videos, trace, self._traces, video.request_id, self._clock_ns, silence=self._silence
         )
@@ -226,7 +224,19 @@ class Pages:
     async def live_trace(self, request: Request) -> Response:
         """A trace and its log as they grow."""
         trace_id = self._trace_id(request)
-        return stream(self._live, TraceFeed(self._traces, self._logs, trace_id), trace_id=trace_id)
+        return stream(self._live, self._trace_feed(trace_id), trace_id=trace_id)
+
+    def _strips(self, spans: Sequence[SpanRow], trace_id: str) -> dict[str, Any]:
+        """What the strips on the trace's axis show; blocks."""
+        view = trace_view(spans)
+        return {
+            "trace": view,
+            "gpu": gpu_view(spans, self._promql, int(view["origin_ns"])),
+            "logs": log_lines(self._logs, trace_id) if trace_id else [],
+        }
+
+    def _trace_feed(self, trace_id: str) -> TraceFeed:
+        return TraceFeed(self._traces, self._logs, trace_id, GpuWatch(self._promql, self._clock_ns))
 
     def _page(self, request: Request, template: str, page: str, **context: Any) -> Response:
         return self._templates.TemplateResponse(request, template, {"page": page, **context})

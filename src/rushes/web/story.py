@@ -38,7 +38,7 @@ _REASONS: Final[Mapping[str, str]] = {
     "oom": "The GPU ran out of memory. Ask for fewer seconds or a smaller resolution, or give it a larger GPU.",
     "safety_block": "The safety checks refused it. Nothing was charged.",
     "checkpoint": "Its checkpoint could not be written or read back. Check the checkpoint folder's disk.",
-    "provider": "The model's provider refused the request or did not answer. The log has its reply.",
+    "provider": "The model's provider refused the request or did not answer; the error says which.",
     "storage": "The finished video could not be stored. Check that the storage can be reached and has room.",
     "internal": "The worker hit an error of its own. The log and the hatched span have the details.",
 }
@@ -52,6 +52,7 @@ _STAGE_WORDS: Final[Mapping[str, str]] = {
     "dit_inference": "DiT inference",
     "vae_decode": "VAE decode",
     "audio_generation": "Audio generation",
+    "rushes.provider": "Provider",
     "safety_postgen": "Safety check",
     "watermark": "Watermark",
     "transcode": "Transcode",

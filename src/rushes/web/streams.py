@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rushes.dashboards import Dashboard
     from rushes.query import SpanRow
     from rushes.web.facades import Logs, Traces, Videos
+    from rushes.web.gpu import GpuWatch
     from rushes.web.panels import PanelEvaluator
     from rushes.web.silence import Silence
     from rushes.web.timerange import TimeRange
@@ -125,12 +126,14 @@ class VideosFeed:
 
 
 class TraceFeed:
-    """A trace and its log: spans that are new or have changed, new lines."""
+    """A trace, its log and its GPUs: spans that are new or have changed, new lines, readings."""
 
     kinds = _OF_VIDEOS
 
-    def __init__(self, traces: Traces, logs: Logs, trace_id: str) -> None:
+    def __init__(self, traces: Traces, logs: Logs, trace_id: str, gpu: GpuWatch | None = None) -> None:
         self._traces = traces
+        self._gpu = gpu
+        self._lanes: dict[str, Any] | None = None
         self._logs = logs
         self._trace_id = trace_id
         self._spans: dict[str, dict[str, Any]] = {}
@@ -156,6 +159,9 @@ class TraceFeed:
             news |= {**rest, "spans": changed, "resources": resources}
         if lines:
             news["logs"] = lines
+        lanes = self._gpu.view(spans, int(view["origin_ns"])) if self._gpu else None
+        if lanes != self._lanes:
+            news["gpu"] = self._lanes = lanes
         self._spans, self._rest = rows, rest
         self._resources |= resources.keys()
         self._lines |= {line["key"] for line in lines}

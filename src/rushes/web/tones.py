@@ -37,6 +37,7 @@ STAGE_KINDS: Final[Mapping[str, str]] = {
     "denoising_loop": "dit",
     "vae_decode": "vae",
     "audio_generation": "audio",
+    "rushes.provider": "wait",
     "safety_postgen": "safety",
     "watermark": "deliver",
     "transcode": "deliver",

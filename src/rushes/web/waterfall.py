@@ -17,17 +17,20 @@ from rushes.catalog import ROOT
 from rushes.query import SpanRow
 from rushes.web.tones import stage_kind
 
-__all__ = ["critical_path", "forest", "self_time", "trace_view"]
+__all__ = ["critical_path", "forest", "is_sum", "self_time", "trace_view"]
 
 Interval = tuple[int, int]
 
 _MAX_TEXT: Final = 4000
 _MAX_GAPS: Final = 200
 _MAX_HEADS: Final = 16
+_REST: Final = "other"  # of a step: what no module accounts for is the step's own
 
 
 def trace_view(spans: Sequence[SpanRow]) -> dict[str, Any]:
     """The trace for the browser.
+
+    Spans that are sums over modules take nothing from their parent's picture and lie on no critical path.
 
     Times are nanoseconds after `origin_ns`, the earliest start (a string: it exceeds a JavaScript number).
     """
@@ -65,10 +68,14 @@ def trace_view(spans: Sequence[SpanRow]) -> dict[str, Any]:
         }
         if parent is not None and span.parent_span_id not in known:
             row["missing_parent"] = span.parent_span_id
-        if inside := children.get(span_id):
-            gaps = self_time(span, (by_id[c] for c in inside))
-            row["self_ns"] = sum(end - start for start, end in gaps)
-            row["self"] = [(start - origin, end - origin) for start, end in _widest(gaps)]
+        inside = [by_id[c] for c in children.get(span_id, ())]
+        if inside:
+            placed = [c for c in inside if not is_sum(c)]
+            gaps = self_time(span, placed)
+            sums = sum(c.duration_ns for c in inside if is_sum(c) and c.name != _REST)
+            row["self_ns"] = max(0, sum(end - start for start, end in gaps) - sums)
+            if placed:
+                row["self"] = [(start - origin, end - origin) for start, end in _widest(gaps)]
         rows.append(row)
     return {
         "origin_ns": str(origin),
@@ -76,6 +83,11 @@ def trace_view(spans: Sequence[SpanRow]) -> dict[str, Any]:
         "resources": resources,
         "critical": [(i, start - origin, end - origin) for i, start, end in critical_path(by_id, children)],
     }
+
+
+def is_sum(span: SpanRow) -> bool:
+    """Whether a span adds up what many modules took, between each other: its length counts, its place doesn't."""
+    return span.attributes.get("rushes.aggregated") is True
 
 
 def forest(spans: Sequence[SpanRow]) -> tuple[dict[str, str | None], dict[str | None, list[str]]]:
@@ -151,7 +163,7 @@ def critical_path(
     while stack:
         span_id, start, cursor = stack.pop()
         for child_id in sorted(
-            children.get(span_id, ()),
+            (i for i in children.get(span_id, ()) if not is_sum(spans[i])),
             key=lambda i: spans[i].start_ns + spans[i].duration_ns,
             reverse=True,
         ):

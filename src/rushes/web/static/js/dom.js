@@ -19,6 +19,13 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
+/** @param {string} tag @param {Record<string, string>} attributes @returns {Element} a part of a drawing */
+export function svg(tag, attributes) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
 /** @param {Element} element @param {(Node | string | number | null | undefined)[]} children */
 function append(element, children) {
   for (const child of children) {

@@ -1,7 +1,9 @@
 // The detail drawer of a span. It takes its room from the page's right side, so that it never covers a row.
 import { fill, h } from "./dom.js";
-import { nanoseconds } from "./numbers.js";
+import { nanoseconds, percent, significant } from "./numbers.js";
+import { isSum, NAMES, partsOf } from "./parts.js";
 import { absolute, exactTime } from "./time.js";
+import { sumInWords } from "./waterfall.js";
 
 /** @typedef {import("./model.js").TraceModel} TraceModel */
 
@@ -48,6 +50,7 @@ export class Drawer {
       span.status === "error" ? h("p", { class: "state", "data-state": "bad" }, "Failed") : null,
       span.message ? h("p", { class: "message" }, span.message) : null,
       span.missing_parent ? h("p", { class: "faint" }, "The span that this one lies in never came: its process ended before it did, or its batch was lost.") : null,
+      isSum(span) ? h("p", { class: "faint" }, `${sumInWords(span).replace(/^a/, "A")}.`) : null,
       h("dl", { class: "facts" },
         fact("Took", nanoseconds(span.dur), `${span.dur} ns`),
         span.self_ns === undefined ? null : fact("Of which itself", nanoseconds(span.self_ns), `${span.self_ns} ns`),
@@ -56,6 +59,7 @@ export class Drawer {
         fact("Service", span.service),
         fact("Kind", span.kind),
         fact("Log lines", String(lines))),
+      ...partsOfStep(span),
       ...pairs("Attributes", span.attrs),
       ...(span.events.length ? [h("h3", {}, "Events")] : []),
       ...span.events.map((event) => h("div", { class: "event" },
@@ -66,6 +70,21 @@ export class Drawer {
     );
     if (changed) element.scrollTop = 0;
   }
+}
+
+/** @param {import("./model.js").Span} span @returns {HTMLElement[]} what a step's time went to, where it was measured */
+function partsOfStep(span) {
+  const parts = partsOf(span);
+  if (!parts.length) return [];
+  const whole = parts.reduce((sum, part) => sum + part.ns, 0) || 1;
+  const counts = (/** @type {import("./parts.js").Part} */ part) =>
+    [part.executed ? `${significant(part.executed)} modules` : "", part.skipped ? `${significant(part.skipped)} from cache` : ""].filter(Boolean).join(", ");
+  return [
+    h("h3", {}, "Where its time went"),
+    h("ul", { class: "part-list" }, ...parts.map((part) =>
+      h("li", { title: `${part.ns} ns` }, h("i", { class: "swatch", "data-part": part.tone }), h("span", {}, NAMES[part.kind], " ", h("span", { class: "faint" }, counts(part))),
+        h("span", {}, nanoseconds(part.ns)), h("span", { class: "share" }, percent(part.ns / whole))))),
+  ];
 }
 
 /** @param {string} label @param {string} value @param {string} [title] */

@@ -55,6 +55,7 @@ export class TraceModel extends EventTarget {
     }
     if (news.spans) this.tell("spans");
     if (added.length) this.tell("lines", added);
+    if (news.gpu) this.tell("gpu", news.gpu);
   }
 
   plant() {

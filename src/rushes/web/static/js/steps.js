@@ -1,15 +1,11 @@
 // <rushes-steps>: a bar for each denoising step where it lies on the trace's axis, its height its time, split into
-// the parts that the step's span gives.
+// its parts where they were measured; and below, what a step's time goes to on the average.
 import { fill, h } from "./dom.js";
 import { stepNumber } from "./model.js";
-import { nanoseconds } from "./numbers.js";
+import { nanoseconds, percent, significant } from "./numbers.js";
+import { KINDS, NAMES, partsOf, toneOf } from "./parts.js";
 
 /** @typedef {import("./model.js").Span} Span @typedef {import("./model.js").TraceModel} TraceModel */
-
-const PART = /(?:^|[._])(spatial|temporal|joint|cross|ffn|audio|other)(?:_attn)?(?:_duration)?_ms$/;
-const PARTS = ["spatial", "temporal", "joint", "cross", "ffn", "audio", "other"];
-/** @type {Record<string, string>} */
-const NAMES = { spatial: "Spatial attention", temporal: "Temporal attention", joint: "Joint attention", cross: "Cross-attention", ffn: "Feed-forward", audio: "Audio", other: "Other" };
 
 class StepsElement extends HTMLElement {
   /** @param {TraceModel} model */
@@ -18,7 +14,8 @@ class StepsElement extends HTMLElement {
     this.facts = h("div", { class: "steps-facts" });
     this.plot = h("div", { class: "steps-plot", role: "img" });
     this.scale = h("div", { class: "step-scale", "aria-hidden": "true" });
-    this.append(this.facts, this.plot, this.scale);
+    this.mean = h("div", { class: "step-mean" });
+    this.append(this.facts, this.plot, this.scale, this.mean);
     this.line = h("div", { class: "cursor-line", hidden: true });
     model.addEventListener("spans", () => this.update());
     model.addEventListener("view", () => this.update());
@@ -45,16 +42,17 @@ class StepsElement extends HTMLElement {
     const most = sorted[sorted.length - 1];
     const middle = sorted[Math.floor((sorted.length - 1) / 2)];
     const slowest = steps.find((s) => s.dur === most);
-    const seen = new Set(steps.flatMap((s) => partsOf(s).map(([kind]) => kind)));
     fill(this.facts,
       h("span", {}, `${steps.length} steps, ${nanoseconds(sorted.reduce((a, b) => a + b, 0))}`),
       h("span", {}, `median ${nanoseconds(middle)}`),
       h("span", {}, `slowest ${nanoseconds(most)} (${slowest?.name})`),
-      h("span", { class: "kinds" }, ...PARTS.filter((p) => seen.has(p)).map((p) => h("span", {}, h("i", { class: "swatch", "data-part": p }), NAMES[p]))));
+      ...passes(steps[steps.length - 1]));
     plot.setAttribute("aria-label", `${steps.length} steps, median ${nanoseconds(middle)}, slowest ${nanoseconds(most)}`);
     fill(this.scale, h("span", {}, nanoseconds(most)), h("span", {}, "0"));
+    plot.toggleAttribute("data-sampled", steps.some((s) => partsOf(s).length));
     fill(plot, ...steps.map((step) => this.bar(step, most)),
       h("div", { class: "step-mid", title: "median", style: { bottom: `${(100 * middle) / most}%` } }), this.line);
+    this.showMean(steps);
     this.showCursor();
   }
 
@@ -66,16 +64,53 @@ class StepsElement extends HTMLElement {
     const width = model.place(step.start + step.dur) - left;
     if (left > 1 || left + width < 0) return null;
     const parts = partsOf(step);
+    const first = step.attrs["rushes.first_step"] === "true" ? ", the first: it pays for warming up" : "";
     return h("button",
       {
         type: "button", class: "step-bar", tabindex: -1, "aria-current": model.selected === step.id || null,
-        title: [`${step.name}: ${nanoseconds(step.dur)}`, ...parts.map(([kind, ms]) => `${NAMES[kind]} ${nanoseconds(ms * 1e6)}`)].join("\n"),
+        title: [`${step.name}: ${nanoseconds(step.dur)}${first}`, ...parts.map(({ kind, ns }) => `${NAMES[kind]} ${nanoseconds(ns)}`)].join("\n"),
         style: { left: `${100 * left}%`, width: `${100 * width}%`, height: `${(100 * step.dur) / most}%` },
         onclick: () => model.select(step.id),
       },
       ...(parts.length
-        ? parts.map(([kind, ms]) => h("i", { "data-part": kind, style: { flex: `${ms} 0 0` } }))
+        ? parts.map(({ tone, ns }) => h("i", { "data-part": tone, style: { flex: `${ns} 0 0` } }))
         : [h("i", { "data-stage": "dit", style: { flex: "1" } })]));
+  }
+
+  /** The legend of the bars, which is also the answer to what a step spends its time on. @param {Span[]} steps */
+  showMean(steps) {
+    const { mean } = this;
+    if (!mean) return;
+    const sampled = steps.filter((s) => partsOf(s).length);
+    mean.hidden = sampled.length === 0;
+    if (!sampled.length) return;
+    const settled = sampled.filter((s) => s.attrs["rushes.first_step"] !== "true");
+    const used = settled.length ? settled : sampled;
+    const rows = KINDS.flatMap((kind) => {
+      const parts = used.flatMap((s) => partsOf(s).filter((p) => p.kind === kind));
+      if (!parts.length) return [];
+      const sum = (/** @type {"ns" | "executed" | "skipped"} */ key) => parts.reduce((all, part) => all + (part[key] ?? 0), 0);
+      return [{ kind, ns: sum("ns") / used.length, executed: sum("executed") / used.length, skipped: sum("skipped") / used.length }];
+    });
+    const whole = rows.reduce((all, row) => all + row.ns, 0) || 1;
+    const left = sampled.length > used.length ? "; the first is left out, as it pays for warming up" : "";
+    const clocks = new Set(used.map((s) => s.attrs["rushes.clock"]).filter(Boolean));
+    const clock = clocks.size ? `, by the ${[...clocks].map((c) => (c === "gpu" ? "GPU's" : "host's")).join(" and the ")} clock` : "";
+    const compiled = used.some((s) => s.attrs["rushes.granularity"]);
+    fill(mean,
+      h("div", { class: "mean-head" }, h("h3", {}, "Where a step's time goes"),
+        h("p", { class: "faint" }, `mean of ${used.length === 1 ? "the one sampled step" : `the ${used.length} sampled steps`} of ${steps.length}${clock}${left}`)),
+      h("div", { class: "mean-body" },
+        h("div", { class: "stage-bar", role: "img", "aria-label": rows.map((r) => `${NAMES[r.kind]} ${percent(r.ns / whole)}`).join(", ") },
+          ...rows.map((r) => h("i", { "data-part": toneOf(r.kind), style: { width: `${(100 * r.ns) / whole}%` }, title: `${NAMES[r.kind]}: ${nanoseconds(r.ns)}, ${percent(r.ns / whole)}` }))),
+        h("ul", { class: "stage-list" }, ...rows.map((r) =>
+          h("li", { "data-kind": r.kind, title: `${Math.round(r.ns)} ns${counts(r)}` },
+            h("i", { class: "swatch", "data-part": toneOf(r.kind) }), h("span", {}, NAMES[r.kind], r.skipped ? h("span", { class: "faint" }, ` ${percent(r.skipped / (r.skipped + r.executed))} from cache`) : null),
+            h("span", {}, nanoseconds(r.ns)), h("span", { class: "share" }, percent(r.ns / whole))))),
+        sampled.length < steps.length
+          ? h("p", { class: "faint" }, h("i", { class: "swatch plain" }), `${steps.length - sampled.length === 1 ? "the step that was" : `the ${steps.length - sampled.length} steps that were`} timed as a whole`)
+          : null,
+        compiled ? h("p", { class: "faint" }, "The model is compiled: its blocks are timed whole.") : null));
   }
 
   showCursor() {
@@ -87,16 +122,14 @@ class StepsElement extends HTMLElement {
   }
 }
 
-/** @param {Span} step @returns {[string, number][]} parts of the step and their milliseconds */
-function partsOf(step) {
-  /** @type {Map<string, number>} */
-  const found = new Map();
-  for (const [key, value] of Object.entries(step.attrs)) {
-    const match = PART.exec(key);
-    const ms = Number(value);
-    if (match && ms > 0) found.set(match[1], (found.get(match[1]) ?? 0) + ms);
-  }
-  return PARTS.filter((p) => found.has(p)).map((p) => [p, found.get(p) ?? 0]);
+/** @param {{executed: number, skipped: number}} row @returns {string} */
+const counts = ({ executed, skipped }) =>
+  (executed ? `, ${significant(executed)} modules a step` : "") + (skipped ? `, ${significant(skipped)} answered by a cache` : "");
+
+/** @param {Span} step @returns {HTMLElement[]} how often it goes through the network, if more than once */
+function passes(step) {
+  const count = Number(step.attrs["rushes.passes"]);
+  return count > 1 ? [h("span", {}, `${count} passes a step`)] : [];
 }
 customElements.define("rushes-steps", StepsElement);
 export { StepsElement };

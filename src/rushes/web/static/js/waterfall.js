@@ -3,6 +3,7 @@
 import { fill, h } from "./dom.js";
 import { stepNumber, ticks } from "./model.js";
 import { nanoseconds } from "./numbers.js";
+import { isSum, NAMES, partsOf, toneOf } from "./parts.js";
 
 /** @typedef {import("./model.js").Span} Span @typedef {import("./model.js").TraceModel} TraceModel */
 
@@ -63,6 +64,7 @@ class WaterfallElement extends HTMLElement {
     const chosen = this.chosen.get(span.id);
     if (chosen !== undefined) return chosen;
     if (this.hasAttribute("data-fold-steps") && this.onlySteps(span)) return false;
+    if (this.model?.children.get(span.id)?.every(isSum)) return false;
     return (this.model?.spans.size ?? 0) <= CALM_ROWS || depth < DEEP;
   }
 
@@ -150,14 +152,24 @@ class WaterfallElement extends HTMLElement {
     kept.span = span;
     kept.label.textContent = span.name;
     const orphan = Boolean(span.missing_parent);
-    kept.label.title = `${span.name} (${span.service})${orphan ? ", whose parent span never came" : ""}`;
+    const sum = isSum(span);
+    kept.label.title = `${span.name} (${span.service})${orphan ? ", whose parent span never came" : ""}${sum ? `: ${sumInWords(span)}` : ""}`;
     kept.took.textContent = nanoseconds(span.dur);
     kept.took.title = `${span.dur} ns`;
     kept.row.toggleAttribute("data-error", span.status === "error");
     kept.row.toggleAttribute("data-orphan", orphan);
+    kept.row.toggleAttribute("data-sum", sum);
     kept.bar.dataset.stage = span.stage;
-    kept.bar.classList.toggle("leaf", !span.self);
-    kept.row.setAttribute("aria-label", `${span.name}, ${nanoseconds(span.dur)}${span.status === "error" ? ", failed" : ""}${orphan ? ", its parent never came" : ""}`);
+    const tone = sum ? toneOf(span.name) : null;
+    if (tone) kept.bar.dataset.part = tone;
+    else delete kept.bar.dataset.part;
+    const parts = stepNumber(span) === null ? [] : partsOf(span);
+    kept.bar.classList.toggle("leaf", !span.self && !parts.length);
+    kept.row.setAttribute("aria-label", `${span.name}, ${nanoseconds(span.dur)}${span.status === "error" ? ", failed" : ""}${orphan ? ", its parent never came" : ""}${sum ? `, ${sumInWords(span)}` : ""}`);
+    if (parts.length) {
+      fill(kept.bar, ...endToEnd(parts));
+      return;
+    }
     fill(kept.bar, ...(span.self ?? [])
       .filter(([from, to]) => to - from >= span.dur * NARROWEST)
       .map(([from, to]) => h("i", { style: { left: `${(100 * (from - span.start)) / span.dur}%`, width: `${(100 * (to - from)) / span.dur}%` } })));
@@ -354,5 +366,21 @@ class WaterfallElement extends HTMLElement {
     new ResizeObserver(() => this.layout()).observe(axis);
   }
 }
+/** @param {Span} span @returns {string} */
+function sumInWords(span) {
+  const modules = span.attrs["rushes.executed"];
+  return `a sum${modules ? ` over ${modules} modules` : ""}, laid end to end: its length counts, not its place`;
+}
+
+/** The parts of a step inside its bar, in the order of the legend. @param {import("./parts.js").Part[]} parts */
+function endToEnd(parts) {
+  const whole = parts.reduce((sum, part) => sum + part.ns, 0) || 1;
+  let at = 0;
+  return parts.map(({ kind, tone, ns }) => {
+    const place = { left: `${(100 * at) / whole}%`, width: `${(100 * ns) / whole}%` };
+    at += ns;
+    return h("i", { "data-part": tone, style: place, title: `${NAMES[kind]} ${nanoseconds(ns)}` });
+  });
+}
 customElements.define("rushes-waterfall", WaterfallElement);
-export { STAGES, stepNumber, WaterfallElement };
+export { STAGES, stepNumber, sumInWords, WaterfallElement };
