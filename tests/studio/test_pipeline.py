@@ -78,7 +78,7 @@ class Studio:
             stages=(Stage("gateway", accepted, accepted),),
         )
         job = replace(job, **changes)  # type: ignore[arg-type]  # a test's own keyword arguments
-        self.store.create(job, key=key, prompt=JobPrompt(prompt, ""), enqueue=self.submitter.enqueue_encode)
+        self.store.create(job, key=key, prompt=JobPrompt(prompt, ""), enqueue=self.submitter.enqueue)
         return job.id
 
     def encode(self, job_id: str) -> bool:
@@ -86,7 +86,7 @@ class Studio:
         assert job is not None
         ready = pipeline.encode(job, self.tools)
         if ready:
-            assert self.store.enqueue_generation(job, self.submitter.enqueue_generate)
+            assert self.store.enqueue_generation(job, self.submitter.enqueue)
         return ready
 
     def generate(self, job_id: str) -> Job:
@@ -333,7 +333,7 @@ def test_a_lost_workers_video_goes_on_from_the_last_usable_checkpoint(
     series = f'model="OPENSORA",tier="{lost.tier}"'
     before = {name: _value(recorded, name, series) for name in _RECOVERY}
 
-    assert studio.store.recover(lost, studio.submitter.enqueue_generate)
+    assert studio.store.recover(lost, studio.submitter.enqueue)
     job = studio.generate(job_id)
     assert job.state is JobState.COMPLETED, job.error_message
     assert (job.recoveries, job.attempt) == (1, 4)
@@ -370,7 +370,7 @@ def test_a_worker_that_was_taken_for_dead_changes_nothing(
     def overtaken(job: Job, step: int) -> bool:
         if step == 3 and not done:
             done.append(job)
-            assert studio.store.recover(job, studio.submitter.enqueue_generate)
+            assert studio.store.recover(job, studio.submitter.enqueue)
             done.append(studio.generate(job_id))
         return inner(job, step)
 

@@ -90,7 +90,7 @@ class Studio:
             replace(job, **changes),
             key=key,
             prompt=JobPrompt(prompt, "canary blur"),
-            enqueue=self.submitter.enqueue_encode,
+            enqueue=self.submitter.enqueue,
         )
         return job.id
 
@@ -99,7 +99,7 @@ class Studio:
         assert job is not None
         ready = pipeline.encode(job, self.tools)
         if ready:
-            assert self.store.enqueue_generation(job, self.submitter.enqueue_generate)
+            assert self.store.enqueue_generation(job, self.submitter.enqueue)
         return ready
 
     def generate(self, job_id: str) -> Job:
@@ -315,8 +315,8 @@ def test_another_worker_fetches_what_was_ordered(studio: Studio, recorded: Recor
     studio.api.answer = inner  # type: ignore[method-assign]
     sends(studio.api, mp4())
 
-    assert studio.store.recover(left, studio.submitter.enqueue_generate)
-    assert not studio.store.recover(left, studio.submitter.enqueue_generate)  # it is in nobody's hand now
+    assert studio.store.recover(left, studio.submitter.enqueue)
+    assert not studio.store.recover(left, studio.submitter.enqueue)  # it is in nobody's hand now
     assert studio.submitter.active() == {job_id}
     studio.tools = replace(studio.tools, stopping=threading.Event())
     studio.executor = "veo-1.2.00000000"

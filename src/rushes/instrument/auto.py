@@ -40,7 +40,7 @@ class RushesInstrumentor:
         Args:
             kwargs: options of `rushes.instrument`; what OpenTelemetry's loader adds of its own is left out.
         """
-        if self._state or os.environ.get("RUSHES_AUTO", "1") in {"0", "false"}:
+        if self._state or os.environ.get("RUSHES_AUTO", "1").lower() in {"0", "false", "no", "off"}:
             return
         names = ("model", "sample_every", "families", "report", "clock")
         self._state["options"] = {name: kwargs[name] for name in names if name in kwargs}

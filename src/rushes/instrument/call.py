@@ -138,7 +138,7 @@ class Call:
         """`encode_prompt` has ended. Without a text encoder's work in between there is no such stage."""
         if self._stage is not None and self._stage.name == _PROMPT:
             self._stage.last = self.mark()
-            if self._writer.untouched(self._stage):
+            if self._stage.span is None:  # its beginning is not written yet
                 self._stage.start = start
 
     @_guarded

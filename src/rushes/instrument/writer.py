@@ -40,7 +40,6 @@ class Writer:
         self, clock: Clock, parent: otel.Span, model: str, totals: Totals, common: Mapping[str, Any]
     ) -> None:
         self.attributed_ns = 0
-        self.failed = False
         self._clock = clock
         self._parent = parent
         self._parent_name = getattr(parent, "name", None)
@@ -53,10 +52,6 @@ class Writer:
         self._marks: set[Any] = set()
         self._finished = False
         self._lock = threading.Lock()
-
-    def untouched(self, stage: Stage) -> bool:
-        """Whether the stage's beginning is not written yet."""
-        return stage.span is None
 
     @property
     def done(self) -> bool:
@@ -76,7 +71,6 @@ class Writer:
             try:
                 self._write_ready()
             except Exception:
-                self.failed = True
                 self._queue.clear()
                 if is_strict():
                     raise

@@ -31,7 +31,7 @@ from rushes.settings import Settings
 from rushes.store.backup import Piece, Source, StoreSource, back_up, checked, expiring
 from rushes.store.backup import restore as restore_rows
 from rushes.store.backup_place import BackupError, Manifest, Place
-from rushes.store.interface import Store, StoreError, StoreUnavailable
+from rushes.store.interface import Store, StoreUnavailable
 from rushes.store.schema import ARROW
 
 __all__ = ["backup", "backup_routes", "restore"]
@@ -64,38 +64,44 @@ def backup_routes(store: Store) -> list[Route]:
 
 async def _streamed(source: StoreSource, piece: Piece) -> AsyncIterator[bytes]:
     """The piece's bytes. One thread reads it from its beginning to its end, as the store demands."""
-    chunks: queue.Queue[bytes | Exception | None] = queue.Queue(_WAITING)
-    gone = threading.Event()
-
-    def put(chunk: bytes | Exception | None) -> None:
-        while not gone.is_set():
-            try:
-                chunks.put(chunk, timeout=_POLL_S)
-            except queue.Full:
-                continue
-            return
-
-    def read() -> None:
-        try:
-            for chunk in _encoded(source, piece):
-                put(chunk)
-                if gone.is_set():
-                    return
-            put(None)
-        except (StoreError, pa.ArrowException) as error:
-            put(error)
-        finally:
-            with suppress(queue.Full):  # whoever waits for a chunk of a client that is gone
-                chunks.put_nowait(None)
-
-    threading.Thread(target=read, name="rushes-backup", daemon=True).start()
+    handed = _Handed(_WAITING)
+    threading.Thread(target=handed.read, args=(source, piece), name="rushes-backup", daemon=True).start()
     try:
-        while (chunk := await asyncio.to_thread(chunks.get)) is not None:
-            if isinstance(chunk, Exception):
+        while (chunk := await asyncio.to_thread(handed.get)) is not None:
+            if isinstance(chunk, BaseException):
                 raise chunk  # the reply ends early, which its reader notices
             yield chunk
     finally:
-        gone.set()
+        handed.gone.set()
+
+
+class _Handed(queue.Queue[bytes | BaseException | None]):
+    """What the reading thread hands to the reply: chunks, then None for a whole piece, or what went wrong."""
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(waiting)
+        self.gone = threading.Event()
+
+    def read(self, source: StoreSource, piece: Piece) -> None:
+        """Hands over all of a piece, until nobody takes it any more."""
+        try:
+            for chunk in _encoded(source, piece):
+                self._hand(chunk)
+                if self.gone.is_set():
+                    return
+            self._hand(None)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the reply must not seem whole
+            self._hand(error)
+
+    def _hand(self, chunk: bytes | BaseException | None) -> None:
+        while not self.gone.is_set():
+            try:
+                self.put(chunk, timeout=_POLL_S)
+            except queue.Full:
+                continue
+            return
+        with suppress(queue.Full):  # for a thread that may still wait for the chunk of a client that is gone
+            self.put_nowait(None)
 
 
 def _encoded(source: StoreSource, piece: Piece) -> Iterator[bytes]:

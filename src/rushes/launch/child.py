@@ -54,9 +54,7 @@ class Child:
         self._resume_at = 0.0
         self._pause = 0.5
         self.restarts = 0
-        handler = RotatingFileHandler(
-            self.log_path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES - 1, delay=True
-        )
+        handler = _LogFile(self.log_path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES - 1, delay=True)
         handler.setFormatter(logging.Formatter("%(message)s"))
         self._file: Final = handler
 

@@ -17,17 +17,17 @@ from starlette.routing import Route
 from rushes.catalog import MODELS
 from rushes.launch.lifetime import end_with_parent
 from rushes.launch.ports import reserve
-from rushes.sdk import configure, exposition, instruments, logs, shutdown, tracing
+from rushes.sdk import configure, exposition, instruments, logs, shutdown
 from rushes.settings import Settings
 from rushes.studio import outcome
 from rushes.studio.board import Board
 from rushes.studio.gateway import create_app
-from rushes.studio.jobs import FileLiveness, Job, JobStore, Reaper, Submitter, open_database, pid_of
+from rushes.studio.jobs import FileLiveness, JobStore, Reaper, Submitter, open_database
 from rushes.studio.keys import KeyStore
 from rushes.studio.models import offered, veo3
 from rushes.studio.observed import observe
 from rushes.studio.provider import offer_veo
-from rushes.studio.recovery import kill_hung, tell_interrupted
+from rushes.studio.recovery import kill_hung, tell_gone, tell_interrupted
 from rushes.studio.scratch import leaving_nothing
 from rushes.studio.secret_files import development_secret, hash_key, prompt_key
 from rushes.studio.storage import Media
@@ -70,8 +70,9 @@ def run(settings: Settings) -> None:
         store,
         submitter,
         liveness,
-        on_lost=ended(_on_lost),
+        on_lost=ended(outcome.finish_failed),
         on_recovered=tell_interrupted,
+        on_gone=tell_gone,
         on_hung=kill_hung(liveness),
         hung_after_s=settings.hung_after_s,
     )
@@ -140,11 +141,3 @@ def _zero_counters() -> None:
     """Counters exist from the start, so that their first event shows in rate() and increase()."""
     instruments.video_generation_request_total.zero(model=MODELS)
     instruments.job_cancellation_total.zero(model=MODELS)
-
-
-def _on_lost(job: Job) -> None:
-    """The reaper gave this job up: its worker died, or nobody had it any more."""
-    if job.error_code == "worker_lost":
-        with tracing.under(outcome.root_of(job)):
-            _LOG.error("worker.lost", request_id=job.id, pid=pid_of(job.executor_id), error=job.error_message)
-    outcome.finish_failed(job)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -25,6 +25,7 @@ __all__ = ["keep_own_metrics", "observe", "open_store", "problems_route"]
 
 Observations: TypeAlias = Iterable[tuple[float, Mapping[str, str]]]
 _KEEP_EVERY_S: Final = 15.0
+_logger: Final = logging.getLogger(__name__)
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -96,8 +97,12 @@ async def keep_own_metrics(telemetry: Telemetry, receiver: Receiver) -> None:
         await asyncio.sleep(_KEEP_EVERY_S)
         data = await asyncio.to_thread(reader.get_metrics_data)
         if data is not None:
-            with contextlib.suppress(StoreError):  # which the receiver has counted and said
+            try:
                 await receiver.receive("metrics", encode_metrics(data).SerializeToString())
+            except StoreError:
+                continue  # the receiver has counted and said it
+            except Exception:
+                _logger.exception("this process's own metrics can't be stored; trying again")
 
 
 def _resident() -> int | None:

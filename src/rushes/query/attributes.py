@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 __all__ = ["Attribute", "Attributes", "joined"]
@@ -15,5 +16,6 @@ def joined(strings: dict[str, str], typed: str) -> Attributes:
     """One dict of both columns, with each value's own type."""
     both: Attributes = dict(strings)
     if typed:
-        both.update(json.loads(typed))
+        with suppress(ValueError):  # a row that some other program wrote must not hide the others
+            both.update(json.loads(typed))
     return both

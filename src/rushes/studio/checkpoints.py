@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from rushes.instrument import note_in_step
 from rushes.sdk import instruments, logs
-from rushes.studio.models import Checkpoint, CheckpointError
+from rushes.studio.models import Checkpoint, CheckpointError, StepEvent, UnsavableState
 
 __all__ = ["Checkpoints"]
 
@@ -31,47 +30,52 @@ class Checkpoints:
         self._job_id = job_id
         self._model = model
 
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Writes it, whole or not at all, and lets go of those before the last two.
+    def save(self, event: StepEvent) -> None:
+        """Writes the loop's state, whole or not at all, and lets go of those before the last two.
 
-        Raises:
-            OSError: it can't be written.
+        A state that can't be written costs no video: it is said, and the loop goes on.
         """
         started_ns, begun = time.time_ns(), time.perf_counter()
-        path = self._folder / f"checkpoint_{checkpoint.step}.safetensors"
-        checkpoint.save(path)
+        path = self._folder / f"checkpoint_{event.index}.safetensors"
+        try:
+            event.checkpoint().save(path)
+            size = path.stat().st_size
+        except (UnsavableState, OSError) as error:
+            self._refused(f"the state after step {event.index} can't be saved: {error}")
+            return
         milliseconds = (time.perf_counter() - begun) * 1000
-        size = path.stat().st_size
         note_in_step(
             "checkpoint.save",
             started_ns,
             started_ns + round(milliseconds * 1e6),
-            {"step": checkpoint.step, "size_bytes": size},
+            {"step": event.index, "size_bytes": size},
         )
         instruments.checkpoint_save_duration_ms.record(milliseconds, model=self._model)
-        said = {"model": self._model, "step": checkpoint.step, "size_bytes": size}
-        tell, event = (
+        said = {"model": self._model, "step": event.index, "size_bytes": size}
+        tell, name = (
             (_LOG.warning, "generation.checkpoint.slow")
             if milliseconds > _SLOW_MS
             else (_LOG.debug, "generation.checkpoint.saved")
         )
-        tell(event, request_id=self._job_id, duration_ms=round(milliseconds, 3), **said)
+        tell(name, request_id=self._job_id, duration_ms=round(milliseconds, 3), **said)
         for _, old in self._newest_first()[_KEPT:]:
             old.unlink(missing_ok=True)
 
-    def usable(self) -> Iterator[Checkpoint]:
-        """Those that can be read, the newest first; of each other one it is said why not."""
-        for _, path in self._newest_first():
+    def newest(self, fingerprint: str) -> Checkpoint | None:
+        """The newest one that can be read and fits; of those that don't do it is said why."""
+        for step, path in self._newest_first():
             try:
-                yield Checkpoint.load(path)
+                checkpoint = Checkpoint.load(path)
             except CheckpointError as error:
-                self.refuse(error)
+                self._refused(str(error))
+                continue
+            if checkpoint.fingerprint == fingerprint:
+                return checkpoint
+            self._refused(f"the checkpoint of step {step} was made from other weights or by another version")
+        return None
 
-    def refuse(self, error: CheckpointError) -> None:
-        """Says that a checkpoint is of no use."""
-        _LOG.warning(
-            "generation.checkpoint.refused", request_id=self._job_id, model=self._model, error=str(error)
-        )
+    def _refused(self, error: str) -> None:
+        _LOG.warning("generation.checkpoint.refused", request_id=self._job_id, model=self._model, error=error)
 
     def _newest_first(self) -> list[tuple[int, Path]]:
         found = [(match, path) for path in self._folder.iterdir() if (match := _NAME.fullmatch(path.name))]

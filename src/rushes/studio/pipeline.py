@@ -15,7 +15,7 @@ from opentelemetry.trace import Span
 from rushes.sdk import instruments, logs, tracing
 from rushes.studio import outcome
 from rushes.studio.failure import Cancelled, EncodingLost, classify
-from rushes.studio.jobs import INTERRUPTED, Job, priority_of
+from rushes.studio.jobs import INTERRUPTED, Job, patiently, priority_of
 from rushes.studio.render import Render, Tools
 from rushes.studio.stages import decode, deliver, denoise, prompt, provider, setup
 
@@ -59,17 +59,18 @@ def encode(job: Job, tools: Tools) -> bool:
     """The role `encode`: returns True when the job may be rendered; else it has ended the job."""
     with tracing.under(outcome.root_of(job)):
         begun = job.encode_started_ns or time.time_ns()
-        reached = max((s.end_ns for s in job.stages), default=job.accepted_ns)
+        reached = job.reached_ns
         if begun > reached:
             tracing.record("rushes.encode_wait", reached, begun)
             tools.store.append_stage(job, "rushes.encode_wait", reached, begun)
         _ENCODE_LOG.info("generation.encode.started", request_id=job.id, model=job.model, tier=job.tier)
         render = Render(job=job, tools=tools, raise_if_ended=_unless_ended(job, tools), started_ns=begun)
-        with render.shields:
-            ready = _run(ENCODE, render, begun) and not _ended(job, tools)
-        if not ready:
+        try:
+            with render.shields:
+                ready = _run(ENCODE, render, begun) and tools.store.holds(job)
+        finally:
             render.clean_up()
-        else:
+        if ready:
             _ENCODE_LOG.info(
                 "generation.job.waiting",
                 request_id=job.id,
@@ -90,22 +91,25 @@ def generate(job: Job, tools: Tools) -> None:
         render = Render(job=job, tools=tools, raise_if_ended=_unless_ended(job, tools), started_ns=begun)
         try:
             with render.shields:
-                done = _run(GENERATE, render, begun)
+                if _run(GENERATE, render, begun):
+                    _complete(render)
         finally:
             render.clean_up()
-        media, size = render.media, render.size_bytes
-        if not done or media is None or size is None:
-            return
-        completed = tools.store.complete(job, media=media, size_bytes=size)
-        if completed is not None:
-            render.clean_up()
-            outcome.finish_completed(completed)
-        elif not tools.store.media_in_use(media):
-            tools.media.delete(media)  # the job was ended after its upload: nobody would ever delete it
+
+
+def _complete(render: Render) -> None:
+    job, tools, media, size = render.job, render.tools, render.media, render.size_bytes
+    assert media is not None, "upload has run"  # noqa: S101 - the pipeline's order
+    assert size is not None, "upload has run"  # noqa: S101 - likewise
+    completed = patiently(lambda: tools.store.complete(job, media=media, size_bytes=size))
+    if completed is not None:
+        outcome.finish_completed(completed)
+    elif not tools.store.media_in_use(media):
+        tools.media.delete(media)  # the job was ended after its upload: nobody would ever delete it
 
 
 def _record_wait(job: Job, tools: Tools, begun_ns: int) -> None:
-    since = max((s.end_ns for s in job.stages), default=job.accepted_ns)
+    since = job.reached_ns
     lost = max((s for s in job.stages if s.name == INTERRUPTED), default=None, key=lambda s: s.end_ns)
     if lost is not None and lost.end_ns == since:
         instruments.rushes_recovery_duration_seconds.record(
@@ -128,15 +132,9 @@ def _record_wait(job: Job, tools: Tools, begun_ns: int) -> None:
     )
 
 
-def _ended(job: Job, tools: Tools) -> bool:
-    """Whether the job is over, or another worker's by now."""
-    now = tools.store.get(job.id)
-    return now is None or now.terminal or now.attempt != job.attempt
-
-
 def _unless_ended(job: Job, tools: Tools) -> Callable[[], None]:
     def check() -> None:
-        if _ended(job, tools):
+        if not tools.store.holds(job):
             raise Cancelled(job.id)
 
     return check
@@ -147,15 +145,14 @@ def _run(stages: Iterable[Stage], render: Render, begun_ns: int) -> bool:
     tools, job = render.tools, render.job
     reached = begun_ns
     for stage in stages:
-        if not stage.applies(render):
-            continue
         try:
+            if not stage.applies(render):
+                continue
             render.raise_if_ended()
             with tracing.span(stage.span, start_ns=reached) as span:
                 stage.run(render, span)
         except Cancelled:
-            render.clean_up()
-            return False  # whoever ended the job has told of it
+            return False  # whoever ended the job has told of it; one that only this worker gives up goes back
         except EncodingLost as error:
             tools.store.append_stage(job, stage.span, reached, time.time_ns())
             if not tools.encode_again(job):
@@ -177,5 +174,4 @@ def _fail(render: Render, error: BaseException, doing: str) -> None:
         render.job.id, code=failure.code, message=failure.message, reason=failure.reason, held=render.job
     )
     if failed is not None:
-        render.clean_up()
         outcome.finish_failed(failed)

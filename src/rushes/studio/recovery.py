@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from typing import Final
 
 from rushes.sdk import logs, tracing
-from rushes.studio.jobs import INTERRUPTED, Job, JobStore, Liveness, Submitter, pid_of
+from rushes.studio.jobs import Job, JobStore, Liveness, Stage, Submitter, pid_of
 from rushes.studio.outcome import root_of
 
-__all__ = ["encode_again", "kill_hung", "tell_interrupted"]
+__all__ = ["encode_again", "kill_hung", "tell_gone", "tell_interrupted"]
 
 _LOG: Final = logs.get_logger("scheduler")
 
 
-def tell_interrupted(job: Job, *, why: str = "its worker is gone") -> None:
+def tell_interrupted(job: Job, stage: Stage, *, why: str = "its worker is gone") -> None:
     """The span and the log line of a job that went back, as it was in its worker's hands."""
-    now = time.time_ns()
-    since = min(now, max((stage.end_ns for stage in job.stages), default=job.accepted_ns))
     attributes: dict[str, tracing.AttributeValue] = {"model": job.model, "step": job.step}
     if job.worker_id:
         attributes["worker_id"] = job.worker_id
     with tracing.under(root_of(job)):
-        tracing.record(INTERRUPTED, since, now, attributes)
+        tracing.record(stage.name, stage.start_ns, stage.end_ns, attributes)
         _LOG.warning(
             "generation.job.interrupted",
             request_id=job.id,
@@ -38,16 +35,20 @@ def tell_interrupted(job: Job, *, why: str = "its worker is gone") -> None:
         )
 
 
+def tell_gone(job: Job) -> None:
+    """The log line of a worker that was found dead, or hanging, with this job in its hands."""
+    with tracing.under(root_of(job)):
+        text = f"worker {job.worker_id} is dead or hangs, with a video in its hands"
+        _LOG.error("worker.lost", request_id=job.id, pid=pid_of(job.executor_id), error=text)
+
+
 def kill_hung(liveness: Liveness) -> Callable[[Job], None]:
     """What to do with a worker that hangs, if it is on this host: end it, so that its place is taken anew."""
 
     def kill(job: Job) -> None:
         pid = pid_of(job.executor_id)
-        if pid is None or job.executor_id is None or not liveness.alive(job.executor_id):
-            return
-        with tracing.under(root_of(job)):
-            _LOG.error("worker.lost", request_id=job.id, pid=pid, error=f"worker {job.worker_id} hangs")
-        os.kill(pid, signal.SIGKILL)
+        if pid is not None and job.executor_id is not None and liveness.alive(job.executor_id):
+            os.kill(pid, signal.SIGKILL)
 
     return kill
 
@@ -56,9 +57,10 @@ def encode_again(store: JobStore, submitter: Submitter) -> Callable[[Job], bool]
     """For a job whose encoded prompt was lost: back to the first queue; False once that has happened too often."""
 
     def again(job: Job) -> bool:
-        if not store.recover(job, submitter.enqueue_encode, encoded=False):
+        stage = store.recover(job, submitter.enqueue, encoded=False)
+        if stage is None:
             return False
-        tell_interrupted(job, why="the encoded prompt is missing or damaged")
+        tell_interrupted(job, stage, why="the encoded prompt is missing or damaged")
         return True
 
     return again

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from sqlalchemy.exc import OperationalError
 
 from rushes.studio import scratch
 from rushes.studio.jobs import Job, JobStore
@@ -106,6 +107,9 @@ class Render:
 
     def clean_up(self) -> None:
         """Removes the scratch folder of a job that has ended. Another worker may go on with one that has not."""
-        job = self.tools.store.get(self.job.id)
+        try:
+            job = self.tools.store.get(self.job.id)
+        except OperationalError:
+            return  # the next worker that starts sweeps it
         if job is None or job.terminal:
             scratch.remove(self.tools.scratch, self.job.id)

@@ -179,7 +179,7 @@ def _work(
             stop=stop,
             on_ready=presence.ready,
             on_failed=lambda job, _error: ended(job),
-            on_left=lambda job: tell_interrupted(job, why="it was stopped"),
+            on_left=lambda job, stage: tell_interrupted(job, stage, why="it was stopped"),
             drain_s=DRAIN_S,
         )
         board.withdraw(lock.worker_id)

@@ -91,7 +91,7 @@ class Gateway:
     def start(self, job_id: str) -> None:
         """What workers do until the first denoising step."""
         assert self.store.claim_encoding(job_id, worker_id="e", executor_id="e.1.00000000")
-        assert self.store.enqueue_generation(self.job(job_id), self.submitter.enqueue_generate)
+        assert self.store.enqueue_generation(self.job(job_id), self.submitter.enqueue)
         assert self.store.claim_generation(job_id, worker_id="g", executor_id="g.1.00000000")
         assert self.store.start_generating(self.job(job_id))
 

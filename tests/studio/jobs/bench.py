@@ -57,9 +57,7 @@ class Bench:
         """Accepts a job as the gateway does; keyword arguments are fields of `Job`."""
         key = key or self.key
         job = self.job(key_id=key.id, **fields)
-        self.store.create(
-            job, key=key, prompt=JobPrompt(prompt, "blurry"), enqueue=self.submitter.enqueue_encode
-        )
+        self.store.create(job, key=key, prompt=JobPrompt(prompt, "blurry"), enqueue=self.submitter.enqueue)
         return job
 
     def get(self, job_id: str) -> Job:
@@ -83,9 +81,7 @@ class Bench:
             return
         steps: dict[JobState, Callable[[], object]] = {
             JobState.ENCODING: lambda: store.claim_encoding(job_id, **WORKER),
-            JobState.WAITING: lambda: store.enqueue_generation(
-                self.get(job_id), self.submitter.enqueue_generate
-            ),
+            JobState.WAITING: lambda: store.enqueue_generation(self.get(job_id), self.submitter.enqueue),
             JobState.ASSIGNED: lambda: store.claim_generation(job_id, **WORKER),
             JobState.GENERATING: lambda: store.start_generating(self.get(job_id)),
             JobState.COMPLETED: lambda: store.complete(self.get(job_id), media="sha256/aa.mp4", size_bytes=9),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from rushes.studio.jobs import FileLiveness, Job, JobState, Reaper, WorkerLock
+from rushes.studio.jobs import FileLiveness, Job, JobState, Reaper, Stage, WorkerLock
 from studio.jobs.bench import WORKER, Bench
 
 
@@ -44,7 +44,7 @@ def watch(bench: Bench, liveness: FileLiveness) -> Watch:
         bench.submitter,
         liveness,
         on_lost=lost.append,
-        on_recovered=lambda job: recovered.append(job.id),
+        on_recovered=lambda job, _stage: recovered.append(job.id),
         clock=seconds,
     )
     return Watch(reaper, seconds, lost, recovered)
@@ -93,7 +93,7 @@ def test_a_stray_in_a_living_workers_name_goes_back_and_is_told_once(
     holder = {"worker_id": living.worker_id, "executor_id": living.executor_id}
     assert bench.store.claim_encoding(stray.id, **holder)
     if state is not JobState.ENCODING:
-        assert bench.store.enqueue_generation(bench.get(stray.id), bench.submitter.enqueue_generate)
+        assert bench.store.enqueue_generation(bench.get(stray.id), bench.submitter.enqueue)
         assert bench.store.claim_generation(stray.id, **holder)
     if state is JobState.GENERATING:
         assert bench.store.start_generating(bench.get(stray.id))
@@ -151,10 +151,13 @@ def test_a_listener_that_fails_does_not_stop_the_reaper(
     def broken(_job: Job) -> None:
         raise OSError("nobody listens")
 
+    def broken_too(_job: Job, _stage: Stage) -> None:
+        raise OSError("nobody listens")
+
     jobs = [bench.accept(), bench.accept()]
     for job in jobs:
         assert bench.store.claim_encoding(job.id, worker_id="gone", executor_id="gone.1.00000000")
-    reaper = Reaper(bench.store, bench.submitter, liveness, on_lost=broken, on_recovered=broken)
+    reaper = Reaper(bench.store, bench.submitter, liveness, on_lost=broken, on_recovered=broken_too)
     assert reaper.sweep() == []
     assert {bench.get(job.id).state for job in jobs} == {JobState.QUEUED}
     assert "nobody listens" in caplog.text
@@ -169,7 +172,7 @@ def test_the_reapers_thread_sweeps_by_itself(bench: Bench, liveness: FileLivenes
         bench.submitter,
         liveness,
         on_lost=print,
-        on_recovered=lambda _: found.set(),
+        on_recovered=lambda *_: found.set(),
         interval_s=0.01,
     )
     reaper.start()

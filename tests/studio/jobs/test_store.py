@@ -62,7 +62,7 @@ def test_the_whole_way_with_its_times(bench: Bench) -> None:
     job = bench.accept()
     assert bench.store.claim_encoding(job.id, worker_id="encode-0", executor_id="encode-0.1.00000000")
     assert bench.get(job.id).worker_id == "encode-0"
-    assert bench.store.enqueue_generation(bench.get(job.id), bench.submitter.enqueue_generate)
+    assert bench.store.enqueue_generation(bench.get(job.id), bench.submitter.enqueue)
     assert bench.store.claim_generation(job.id, **WORKER)
     assert not bench.store.set_progress(bench.get(job.id), 1)
     assert bench.store.start_generating(bench.get(job.id))
@@ -93,7 +93,7 @@ def test_a_final_state_never_changes(bench: Bench, end: JobState) -> None:
     bench.advance(job.id, end)
     before = bench.get(job.id), bench.balance()
     assert not bench.store.claim_encoding(job.id, **WORKER)
-    assert not bench.store.enqueue_generation(bench.get(job.id), bench.submitter.enqueue_generate)
+    assert not bench.store.enqueue_generation(bench.get(job.id), bench.submitter.enqueue)
     assert not bench.store.claim_generation(job.id, **WORKER)
     assert not bench.store.start_generating(bench.get(job.id))
     assert not bench.store.set_progress(bench.get(job.id), 3)
@@ -122,7 +122,7 @@ def test_giving_up_gives_the_credits_back_from_any_state(
 
 def test_states_are_not_skipped(bench: Bench) -> None:
     job = bench.accept()
-    assert not bench.store.enqueue_generation(bench.get(job.id), bench.submitter.enqueue_generate)
+    assert not bench.store.enqueue_generation(bench.get(job.id), bench.submitter.enqueue)
     assert not bench.store.claim_generation(job.id, **WORKER)
     assert not bench.store.start_generating(bench.get(job.id))
     assert not bench.store.complete(bench.get(job.id), media="m", size_bytes=1)

@@ -46,7 +46,7 @@ class Handlers:
         self.store.set_progress(job, 3)
         if job.seed == RAISE:
             raise RuntimeError(self.store.prompt(job.id).text)
-        if job.seed == HANG and not job.recoveries:
+        if job.seed == HANG and job.attempt == 2:  # 1 was the encoding
             say("hanging", job.id)
             time.sleep(600)
         if job.seed == FREEZE and not job.recoveries:
@@ -164,7 +164,7 @@ def main() -> None:
             stop=stop,
             on_ready=lambda: say("ready", lock.executor_id),
             on_failed=lambda job, error: say("failed", job.id, type(error).__name__),
-            on_left=lambda job: say("left", job.id),
+            on_left=lambda job, _stage: say("left", job.id),
             drain_s=DRAINS.get(worker_id, 60.0),
         )
     store.engine.dispose()

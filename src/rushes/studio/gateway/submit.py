@@ -96,7 +96,7 @@ class Submission:
                 job,
                 key=key,
                 prompt=wanted.prompt,
-                enqueue=self.submitter.enqueue_encode,
+                enqueue=self.submitter.enqueue,
             )
         except KeyRefusedError as refusal:
             raise _refused(refusal) from None

@@ -15,6 +15,7 @@ from rushes.studio.jobs.job import (
 )
 from rushes.studio.jobs.liveness import FileLiveness, Liveness, WorkerBusyError, WorkerLock, pid_of
 from rushes.studio.jobs.operations import Operation, Operations
+from rushes.studio.jobs.patience import patiently
 from rushes.studio.jobs.queue import Submitter, priority_of
 from rushes.studio.jobs.reaper import Reaper
 from rushes.studio.jobs.store import Deletion, JobPage, JobStore, PromptUnreadableError
@@ -46,6 +47,7 @@ __all__ = [
     "WorkerLock",
     "new_job_id",
     "open_database",
+    "patiently",
     "pid_of",
     "priority_of",
     "run_worker",

@@ -86,6 +86,7 @@ class Job:
         attempt: how many workers have been given it, in either role. A worker may change the job only while this
             is still what it was when the job was given to it: whoever comes back from the dead changes nothing.
         recoveries: how often it went back to its queue because its worker was lost.
+        alive_ns: when its worker said last that it is at it, where nothing else shows that.
         worker_id: who holds it or held it last.
         executor_id: that worker's process; a restarted worker is another one.
         credits_charged: None until the job is final; 0 unless it was delivered.
@@ -114,6 +115,7 @@ class Job:
     step: int = 0
     attempt: int = 0
     recoveries: int = 0
+    alive_ns: int | None = None
     error_code: str | None = None
     error_message: str | None = None
     failure_reason: str | None = None
@@ -124,6 +126,11 @@ class Job:
     credits_reserved: int = 0
     credits_charged: int | None = None
     stages: tuple[Stage, ...] = ()
+
+    @property
+    def reached_ns(self) -> int:
+        """Up to when its time is accounted for."""
+        return max((stage.end_ns for stage in self.stages), default=self.accepted_ns)
 
     @property
     def terminal(self) -> bool:

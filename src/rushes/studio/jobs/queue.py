@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from dbos import DBOSClient
 
+from rushes.studio.jobs.job import JobState
+
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
@@ -21,6 +23,8 @@ APPLICATION: Final = "rushes-studio"
 # Fixed, not a hash of the code: a worker takes over jobs that were submitted before it was updated.
 APPLICATION_VERSION: Final = "1"
 QUEUES: Final[tuple[QueueName, ...]] = ("encode", "generate")
+
+_QUEUE_OF: Final[dict[JobState, QueueName]] = {JobState.QUEUED: "encode", JobState.WAITING: "generate"}
 
 _POLLING_INTERVAL_S: Final = 0.05
 _CLIENT_LOGGER: Final = logging.getLogger("dbos")
@@ -60,13 +64,22 @@ class Submitter:
         for queue in QUEUES:
             self._client.register_queue(queue, worker_concurrency=1, polling_interval_sec=_POLLING_INTERVAL_S)
 
-    def enqueue_encode(self, conn: sa.Connection, job: Job) -> None:
-        """Enqueues the job's encoding in the caller's transaction."""
-        self._enqueue(conn, job, "encode")
-
-    def enqueue_generate(self, conn: sa.Connection, job: Job) -> None:
-        """Enqueues the job's rendering in the caller's transaction."""
-        self._enqueue(conn, job, "generate")
+    def enqueue(self, conn: sa.Connection, job: Job) -> None:
+        """Enqueues what the job's state says (queued: encoding, waiting: rendering), in the caller's transaction."""
+        queue = _QUEUE_OF[job.state]
+        self._client.enqueue_in_transaction(
+            conn,
+            {
+                "workflow_name": queue,
+                "queue_name": queue,
+                # An ended workflow's id can't be used again, and a lost job comes back.
+                "workflow_id": f"{job.id}.{queue}.{job.attempt}",
+                "priority": priority_of(job),
+                "app_version": APPLICATION_VERSION,
+                "application_name": APPLICATION,
+            },
+            job.id,
+        )
 
     def cancel(self, job_id: str) -> None:
         """Takes a job off the queues. A part of it that runs now isn't interrupted: its progress is refused."""
@@ -85,8 +98,10 @@ class Submitter:
         )
         found = []
         for workflow in pending:
-            job_id, _, attempt = workflow.workflow_id.split(".")
-            found.append(Dequeued(workflow.workflow_id, job_id, int(attempt), workflow.executor_id))
+            job_id, _, rest = workflow.workflow_id.partition(".")
+            attempt = rest.partition(".")[2]  # none in the ids of older versions
+            number = int(attempt) if attempt.isdecimal() else -1
+            found.append(Dequeued(workflow.workflow_id, job_id, number, workflow.executor_id))
         return found
 
     def active(self) -> set[str]:
@@ -111,21 +126,6 @@ class Submitter:
     def close(self) -> None:
         """Stops the client; the engine stays open."""
         self._client.destroy()
-
-    def _enqueue(self, conn: sa.Connection, job: Job, queue: QueueName) -> None:
-        self._client.enqueue_in_transaction(
-            conn,
-            {
-                "workflow_name": queue,
-                "queue_name": queue,
-                # An ended workflow's id can't be used again, and a lost job comes back.
-                "workflow_id": f"{job.id}.{queue}.{job.attempt}",
-                "priority": priority_of(job),
-                "app_version": APPLICATION_VERSION,
-                "application_name": APPLICATION,
-            },
-            job.id,
-        )
 
     def _workflows(self, job_id: str, *, status: str | None = None) -> list[str]:
         found = self._client.list_workflows(

@@ -12,18 +12,16 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from rushes.studio.jobs.job import INTERRUPTED, MAX_RECOVERIES, JobState, Stage
+from rushes.studio.jobs.job import MAX_RECOVERIES, JobState
 from rushes.studio.jobs.liveness import pid_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rushes.studio.jobs.job import Job
+    from rushes.studio.jobs.job import Job, Stage
     from rushes.studio.jobs.liveness import Liveness
     from rushes.studio.jobs.queue import Submitter
     from rushes.studio.jobs.store import JobStore
-
-_REMEMBERED: Final = 10_000
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +36,8 @@ class Reaper:
         liveness: Liveness,
         *,
         on_lost: Callable[[Job], None],
-        on_recovered: Callable[[Job], None] = lambda _: None,
+        on_recovered: Callable[[Job, Stage], None] = lambda *_: None,
+        on_gone: Callable[[Job], None] = lambda _: None,
         on_hung: Callable[[Job], None] = lambda _: None,
         interval_s: float = 1.0,
         stray_grace_s: float = 30.0,
@@ -51,9 +50,10 @@ class Reaper:
         submitter: their queues.
         liveness: tells which workers live.
         on_lost: gets each job that was marked failed, once, as it is afterwards; what it raises is logged.
-        on_recovered: gets each job that went back to its queue, as it was in the lost worker's hands.
-        on_hung: gets a job whose worker does not get on with it, just before the job is taken from it: the moment
-            to end that process.
+        on_recovered: gets each job that went back to its queue, as it was in the lost worker's hands, and the
+            stage that accounts for its time until then.
+        on_gone: gets a job whose worker is found dead or hanging, before the job is taken from it.
+        on_hung: gets a job whose worker does not get on with it, after `on_gone`: the moment to end that process.
         interval_s: seconds between two looks.
         stray_grace_s: how long a job must be seen in one state and on no queue before it counts as stray.
         hung_after_s: how long a worker may do nothing that shows before it counts as hung.
@@ -66,6 +66,7 @@ class Reaper:
         self._liveness = liveness
         self._on_lost = on_lost
         self._on_recovered = on_recovered
+        self._on_gone = on_gone
         self._on_hung = on_hung
         self._interval_s = interval_s
         self._stray_grace_s = stray_grace_s
@@ -75,13 +76,7 @@ class Reaper:
         )
         self._clock = clock
         self._strays: dict[tuple[str, JobState], float] = {}  # and since when they are
-        self._seen: dict[
-            tuple[str, int], tuple[object, float]
-        ] = {}  # what a held job showed last, and since when
-        self._enqueue = {
-            JobState.QUEUED: submitter.enqueue_encode,
-            JobState.WAITING: submitter.enqueue_generate,
-        }
+        self._shown: dict[tuple[str, int], tuple[object, float]] = {}  # what a held job shows, and since when
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rushes-reaper", daemon=True)
 
@@ -97,7 +92,9 @@ class Reaper:
 
     def sweep(self) -> list[Job]:
         """Puts back the jobs whose worker is dead, hangs, or has let go of them; returns those that it failed."""
-        failed = [lost for job in self._store.held_by_workers() if (lost := self._look_at(job))]
+        held = self._store.held_by_workers()
+        self._watch(held)
+        failed = [lost for job in held if (lost := self._look_at(job))]
         for taken in self._submitter.dequeued():
             if not self._dead(taken.executor_id):
                 continue
@@ -108,32 +105,31 @@ class Reaper:
                 self._submitter.drop(taken)
         return failed + self._end_strays()
 
+    def _watch(self, held: list[Job]) -> None:
+        """Notes since when each job shows what it shows."""
+        now, before = self._clock(), self._shown
+        self._shown = {}
+        for job in held:
+            shows = (job.state, job.step, len(job.stages), job.media, job.alive_ns)
+            showed, since = before.get((job.id, job.attempt), (None, now))
+            self._shown[job.id, job.attempt] = shows, since if shows == showed else now
+
     def _look_at(self, job: Job) -> Job | None:
+        _, since = self._shown[job.id, job.attempt]
+        if self._dead(job.executor_id):
+            code, did = "worker_lost", "died"
+        elif self._clock() - since >= self._hung_after_s:
+            code, did = "worker_hung", f"did nothing for {self._hung_after_s:g} s"
+        else:
+            return None
         pid = pid_of(job.executor_id)
         who = f"worker {job.worker_id}" + (f" (pid {pid})" if pid is not None else "")
         progress = f", at step {job.step} of {job.steps}" if job.state == JobState.GENERATING else ""
-        if self._dead(job.executor_id):
-            message = f"{who} died while {_DOING[job.state]}{progress}; submit the video again"
-            return self._recover(job, code="worker_lost", message=message)
-        if self._hangs(job):
+        message = f"{who} {did} while {_DOING[job.state]}{progress}; submit the video again"
+        self._tell(self._on_gone, job)
+        if code == "worker_hung":
             self._tell(self._on_hung, job)
-            message = (
-                f"{who} did nothing for {self._hung_after_s:g} s while {_DOING[job.state]}{progress}; "
-                "submit the video again"
-            )
-            return self._recover(job, code="worker_hung", message=message)
-        return None
-
-    def _hangs(self, job: Job) -> bool:
-        now = self._clock()
-        shown = (job.state, job.step, len(job.stages), job.media)
-        before, since = self._seen.get((job.id, job.attempt), (None, now))
-        if before != shown:
-            since = now
-        self._seen[job.id, job.attempt] = shown, since
-        if len(self._seen) > _REMEMBERED:
-            self._seen.pop(next(iter(self._seen)))
-        return now - since >= self._hung_after_s
+        return self._recover(job, code=code, message=message)
 
     def _end_strays(self) -> list[Job]:
         now = self._clock()
@@ -145,9 +141,9 @@ class Reaper:
         for (job_id, state), since in self._strays.items():
             if now - since < self._stray_grace_s:
                 continue
-            if enqueue := self._enqueue.get(state):
+            if state in _ON_A_QUEUE:
                 self._submitter.forget(job_id)  # an ended workflow's id can't be used again
-                if self._store.requeue(job_id, state, enqueue):
+                if self._store.requeue(job_id, state, self._submitter.enqueue):
                     _log.warning("%s was %s and on no queue; it was enqueued again", job_id, state)
             else:
                 job = self._store.get(job_id)
@@ -167,13 +163,10 @@ class Reaper:
         """Puts a job back on its queue; or fails it, and returns it, after too many times."""
         if job.recoveries >= MAX_RECOVERIES:
             return self._fail(job.id, code=code, message=message)
-        now = time.time_ns()
-        since = max((stage.end_ns for stage in job.stages), default=job.accepted_ns)
-        stage = Stage(INTERRUPTED, min(since, now), now)
-        queued = JobState.QUEUED if job.state is JobState.ENCODING else JobState.WAITING
         # It may have finished, or been cancelled, since it was read: then this changes nothing.
-        if self._store.recover(job, self._enqueue[queued], stage=stage):
-            self._tell(self._on_recovered, job)
+        stage = self._store.recover(job, self._submitter.enqueue)
+        if stage is not None:
+            self._tell(self._on_recovered, job, stage)
         return None
 
     def _fail(self, job_id: str, *, code: str, message: str) -> Job | None:
@@ -182,9 +175,9 @@ class Reaper:
             self._tell(self._on_lost, failed)
         return failed
 
-    def _tell(self, listener: Callable[[Job], None], job: Job) -> None:
+    def _tell(self, listener: Callable[..., None], job: Job, *more: Stage) -> None:
         try:
-            listener(job)
+            listener(job, *more)
         except Exception:  # noqa: BLE001 - a broken listener must not end the reaper
             _log.exception("telling of the lost job %s failed", job.id)
 
@@ -195,6 +188,8 @@ class Reaper:
             except Exception:  # noqa: BLE001 - the database may be back the next time
                 _log.exception("looking for lost jobs failed; trying again in %g s", self._interval_s)
 
+
+_ON_A_QUEUE: Final = (JobState.QUEUED, JobState.WAITING)
 
 _DOING: Final = {
     JobState.ENCODING: "encoding the prompt",

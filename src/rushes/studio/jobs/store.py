@@ -16,6 +16,7 @@ from rushes.studio import keys
 from rushes.studio.jobs import depth, rows, table
 from rushes.studio.jobs.job import (
     HELD_BY_WORKER,
+    INTERRUPTED,
     MAX_RECOVERIES,
     TERMINAL,
     UNFINISHED,
@@ -219,6 +220,10 @@ class JobStore:
         """Notes that `step` denoising steps are done; False says to stop: the job is this worker's no more."""
         return self._note(job, step=step)
 
+    def say_alive(self, job: Job) -> bool:
+        """Notes that the worker is at it, where no step shows that; False says to stop, as above."""
+        return self._note(job, alive_ns=self._clock())
+
     def reserve_media(self, job: Job, name: str) -> bool:
         """Notes under which name a video will be stored, before it is; False says to stop, as above.
 
@@ -310,48 +315,49 @@ class JobStore:
 
     def recover(
         self,
-        lost: Job,
+        held: Job,
         enqueue: Callable[[sa.Connection, Job], None],
         *,
-        stage: Stage | None = None,
+        lost: bool = True,
         encoded: bool | None = None,
-    ) -> bool:
-        """From a worker's hands back to a queue, in one transaction.
-
-        False if it is in its hands no more, or went back `MAX_RECOVERIES` times. From now on that worker can't
-        change the job.
+    ) -> Stage | None:
+        """From a worker's hands back to a queue, in one transaction. From now on that worker can't change the job.
 
         Args:
-            lost: the job as it is, or was when it was given to the worker.
-            enqueue: puts it on the queue that it goes back to.
-            stage: accounts for the time until now.
+            held: the job as it is, or was when it was given to the worker.
+            enqueue: puts it on the queue of its state.
+            lost: whether that was a worker's death or the like, which a job may cause `MAX_RECOVERIES` times.
             encoded: whether its encoded prompt is there: it goes back to be rendered, else to be encoded. By
                 default as its state says.
+
+        Returns:
+            The stage that accounts for the job's time until now; None if the job is in those hands no more, or
+            was lost too often.
         """
-        done = lost.state is not JobState.ENCODING if encoded is None else encoded
+        done = held.state is not JobState.ENCODING if encoded is None else encoded
+        change = sa.update(jobs).where(
+            jobs.c.id == held.id, jobs.c.state.in_(HELD_BY_WORKER), jobs.c.attempt == held.attempt
+        )
+        if lost:
+            change = change.where(jobs.c.recoveries < MAX_RECOVERIES)
+        values = {"attempt": jobs.c.attempt + 1, "worker_id": None, "executor_id": None, "alive_ns": None}
+        values |= {"recoveries": jobs.c.recoveries + int(lost)}
+        state = JobState.WAITING if done else JobState.QUEUED
         with self.engine.begin() as conn:
-            row = conn.execute(
-                sa.update(jobs)
-                .where(
-                    jobs.c.id == lost.id,
-                    jobs.c.state.in_(HELD_BY_WORKER),
-                    jobs.c.attempt == lost.attempt,
-                    jobs.c.recoveries < MAX_RECOVERIES,
-                )
-                .values(
-                    state=JobState.WAITING if done else JobState.QUEUED,
-                    attempt=jobs.c.attempt + 1,
-                    recoveries=jobs.c.recoveries + 1,
-                    worker_id=None,
-                    executor_id=None,
-                )
-                .returning(*jobs.c)
-            ).one_or_none()
-            if row is not None:
-                if stage is not None:
-                    conn.execute(sa.insert(table.stages).values(job_id=lost.id, **stage._asdict()))
-                enqueue(conn, rows.job_of(row))
-        return row is not None
+            row = conn.execute(change.values(state=state, **values).returning(*jobs.c)).one_or_none()
+            if row is None:
+                return None
+            job = rows.with_stages(conn, rows.job_of(row))
+            now = max(self._clock(), job.reached_ns)
+            stage = Stage(INTERRUPTED, job.reached_ns, now)
+            conn.execute(sa.insert(table.stages).values(job_id=job.id, **stage._asdict()))
+            enqueue(conn, job)
+        return stage
+
+    def holds(self, job: Job) -> bool:
+        """Whether the job is unfinished and still in the hands of the worker that it was given to as `job`."""
+        now = self.get(job.id)
+        return now is not None and not now.terminal and now.attempt == job.attempt
 
     def held_by_workers(self) -> list[Job]:
         """The jobs that a worker says to be working on."""

@@ -34,6 +34,7 @@ jobs: Final = sa.Table(
     sa.Column("step", sa.Integer, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
     sa.Column("recoveries", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("alive_ns", sa.BigInteger),
     sa.Column("error_code", sa.String(64)),
     sa.Column("error_message", sa.String(1000)),
     sa.Column("failure_reason", sa.String(32)),

@@ -10,12 +10,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from sqlalchemy.exc import OperationalError
-
-from rushes.studio.jobs.job import INTERRUPTED, JobState, Stage
+from rushes.studio.jobs.job import JobState, Stage
 from rushes.studio.jobs.liveness import WorkerLock
+from rushes.studio.jobs.patience import patiently
 from rushes.studio.jobs.queue import APPLICATION, APPLICATION_VERSION, QUEUES, QueueName, Submitter
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ Role = Literal["encode", "generate", "all"]
 Handler: TypeAlias = "Callable[[Job], bool | None]"
 """Does a job's part, given the job in this worker's hands. `encode` returns True for a job that may be rendered."""
 
-_T = TypeVar("_T")
-
 _log = logging.getLogger(__name__)
 
 _ROLE_QUEUES: Final[dict[Role, tuple[QueueName, ...]]] = {
@@ -40,8 +37,6 @@ _ROLE_QUEUES: Final[dict[Role, tuple[QueueName, ...]]] = {
 }
 _SETTLE_S: Final = 0.2  # what was being taken off a queue when the worker was told to stop
 _PAUSE_S: Final = 0.05
-_ATTEMPTS: Final = 4
-_RETRY_PAUSE_S: Final = 0.25
 
 
 def run_worker(
@@ -53,7 +48,7 @@ def run_worker(
     stop: threading.Event,
     on_ready: Callable[[], None] | None = None,
     on_failed: Callable[[Job, BaseException | None], None] | None = None,
-    on_left: Callable[[Job], None] | None = None,
+    on_left: Callable[[Job, Stage], None] | None = None,
     drain_s: float = 60.0,
 ) -> None:
     """Works until `stop` is set, then finishes the job in hand and returns. One call a process at a time.
@@ -71,7 +66,8 @@ def run_worker(
         on_failed: called with a job that was failed here because its handler raised or the database refused to
             have it claimed or passed on (the error), or because its handler returned without having ended it
             (None).
-        on_left: called with a job that went back to its queue, since the worker had to end before it was done.
+        on_left: called with a job that went back to its queue, since the worker had to end before it was done,
+            and with the stage that accounts for its time until then.
         drain_s: how long the job in hand may take after `stop`.
 
     Raises:
@@ -97,7 +93,7 @@ class _Worker:
         stop: threading.Event,
         *,
         on_failed: Callable[[Job, BaseException | None], None] | None = None,
-        on_left: Callable[[Job], None] | None = None,
+        on_left: Callable[[Job, Stage], None] | None = None,
     ) -> None:
         self._handlers = handlers
         self._store = store
@@ -161,13 +157,9 @@ class _Worker:
                 self._leave(job)
 
     def _leave(self, job: Job) -> None:
-        submitter = self._submitter
-        enqueue = submitter.enqueue_encode if job.state is JobState.ENCODING else submitter.enqueue_generate
-        since = max((stage.end_ns for stage in job.stages), default=job.accepted_ns)
-        now = max(time.time_ns(), since)
-        left = self._store.recover(job, enqueue, stage=Stage(INTERRUPTED, since, now))
-        if left and self._on_left is not None:
-            self._on_left(job)
+        stage = self._store.recover(job, self._submitter.enqueue, lost=False)
+        if stage is not None and self._on_left is not None:
+            self._on_left(job, stage)
 
     def _register(self) -> None:
         """Gives DBOS the two workflows, by the names under which `Submitter` enqueues them."""
@@ -200,20 +192,20 @@ class _Worker:
         error: Exception | None = None
         job: Job | None = None
         try:
-            job = _patiently(lambda: claim(job_id, worker_id=lock.worker_id, executor_id=lock.executor_id))
+            job = patiently(lambda: claim(job_id, worker_id=lock.worker_id, executor_id=lock.executor_id))
             if job is None:
                 return  # cancelled meanwhile
             held = job
             may_be_rendered = self._handlers[name](held)
             if name == "encode" and may_be_rendered:
-                _patiently(lambda: store.enqueue_generation(held, self._submitter.enqueue_generate))
+                patiently(lambda: store.enqueue_generation(held, self._submitter.enqueue))
                 return
         except Exception as raised:  # noqa: BLE001 - see above
             # Not its text here either: an error of a tokenizer may quote the prompt.
             _log.error("%s of %s raised %s", name, job_id, type(raised).__name__)
             error = raised
         try:
-            failed = _patiently(lambda: self._fail_unfinished(job_id, job))
+            failed = patiently(lambda: self._fail_unfinished(job_id, job))
             if failed is not None and self._on_failed is not None:
                 self._on_failed(failed, error)
         except Exception as raised:  # noqa: BLE001 - as above; the reaper will end the job
@@ -230,13 +222,3 @@ class _Worker:
         doing = "encoding the prompt" if job.state in {JobState.QUEUED, JobState.ENCODING} else "generating"
         message = f"internal error while {doing}; submit the video again"
         return self._store.fail(job_id, code="internal_error", message=message, reason="internal", held=held)
-
-
-def _patiently(action: Callable[[], _T]) -> _T:
-    """A locked database or a full disk may be over in a moment."""
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return action()
-        except OperationalError:
-            time.sleep(_RETRY_PAUSE_S)
-    return action()

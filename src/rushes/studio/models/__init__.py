@@ -8,6 +8,7 @@ from rushes.studio.models.errors import (
     CheckpointError,
     NotLoaded,
     UnknownModel,
+    UnsavableState,
     UnsupportedRequest,
     WeightsMissing,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "RenderRequest",
     "StepEvent",
     "UnknownModel",
+    "UnsavableState",
     "UnsupportedRequest",
     "WeightsMissing",
     "available",

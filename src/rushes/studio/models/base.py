@@ -171,7 +171,7 @@ class DiffusersBackend(ABC):
             generator,
             on_step,
             model=self.card.name,
-            fingerprint=self._fingerprint(encoded, request),
+            fingerprint=self.fingerprint(encoded, request),
             resume=resume,
             empty=lambda *args, **kwargs: self._empty(pipe, *args, **kwargs),
             monotonic_ns=self._monotonic_ns,
@@ -210,7 +210,7 @@ class DiffusersBackend(ABC):
         del pipe  # for those whose output has another shape than their input
         return shape
 
-    def _fingerprint(self, encoded: Encoded, request: RenderRequest) -> str:
+    def fingerprint(self, encoded: Encoded, request: RenderRequest) -> str:
         """What decides about a video, besides the loop's state: a checkpoint of another can't be gone on with."""
         import diffusers
         import torch

@@ -19,5 +19,9 @@ class CheckpointError(RuntimeError):
     """A saved text encoding or latent file that is missing, corrupt or of another model."""
 
 
+class UnsavableState(RuntimeError):  # noqa: N818 - as above
+    """A denoising loop whose scheduler remembers something that can't be written down."""
+
+
 class NotLoaded(RuntimeError):  # noqa: N818 - as above
     """A backend was asked for work whose part of the model has not been loaded."""

@@ -15,7 +15,7 @@ import json
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Self
 
-from rushes.studio.models.errors import CheckpointError
+from rushes.studio.models.errors import CheckpointError, UnsavableState
 from rushes.studio.models.protocol import Checkpoint, StepEvent
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def _saved(name: str, value: Any, tensors: dict[str, Any]) -> Any:
         case torch.Tensor():
             tensors[name] = value
             return {"tensor": name, "device": str(value.device)}
-    raise CheckpointError(f"a loop with {name} of type {type(value).__name__} can't be saved")
+    raise UnsavableState(f"a loop with {name} of type {type(value).__name__} can't be saved")
 
 
 def _loaded(value: Any, tensors: Any) -> Any:

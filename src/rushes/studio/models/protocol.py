@@ -140,7 +140,7 @@ class Audio:
 class StepEvent:
     """A denoising step has ended: `index` counts from 1; on a GPU `elapsed_ns` is the host's part of it.
 
-    `checkpoint` copies the loop's state as it is now; on a GPU that waits for it.
+    `checkpoint` copies the loop's state as it is now; on a GPU that waits for it. It raises `UnsavableState`.
     """
 
     index: int
@@ -191,6 +191,9 @@ class Backend(Protocol):
             NotLoaded: the part is not in memory.
             CheckpointError: `encoded` is another model's, or `resume` of another video, checkpoint or version.
         """
+
+    def fingerprint(self, encoded: Encoded, request: RenderRequest) -> str:
+        """What decides about a video besides the loop's state: `Checkpoint.fingerprint` of those that fit."""
 
     def decode(self, latents: Latents, request: RenderRequest) -> npt.NDArray[np.uint8]:
         """Run the VAE (part "generate"): frames as (frames, height, width, 3)."""

@@ -13,7 +13,8 @@ from rushes.instrument import drain_waiting
 from rushes.sdk import instruments, logs
 from rushes.studio.checkpoints import Checkpoints
 from rushes.studio.failure import Cancelled, EncodingLost
-from rushes.studio.models import CheckpointError, Encoded, Latents, StepEvent
+from rushes.studio.jobs import patiently
+from rushes.studio.models import CheckpointError, Encoded, StepEvent
 from rushes.studio.outcome import tier_of
 from rushes.studio.render import Render
 
@@ -43,35 +44,26 @@ def run(render: Render, span: Span) -> None:
             total_steps=event.total,
             step_duration_ms=round(event.elapsed_ns / 1e6, 3),
         )
-        if not render.tools.store.set_progress(job, event.index):
+        if not patiently(lambda: render.tools.store.set_progress(job, event.index)):
             raise Cancelled(job.id)
         if every and event.index % every == 0 and event.index < event.total:
-            checkpoints.save(event.checkpoint())
+            checkpoints.save(event)
 
-    def denoise() -> Latents:
-        for checkpoint in checkpoints.usable() if job.recoveries else ():
-            try:
-                latents = backend.denoise(encoded, render.request, stepped, resume=checkpoint)
-            except CheckpointError as error:
-                checkpoints.refuse(error)
-                continue
-            span.set_attribute("rushes.resumed_after", checkpoint.step)
-            _tell_resumed(render, checkpoint.step)
-            return latents
-        _tell_resumed(render, 0)
-        return backend.denoise(encoded, render.request, stepped)
-
+    resume = None
+    if job.recoveries:
+        resume = checkpoints.newest(backend.fingerprint(encoded, render.request))
+        _tell_resumed(render, resume.step if resume else 0)
+    if resume is not None:
+        span.set_attribute("rushes.resumed_after", resume.step)
     try:
-        render.latents = denoise()
+        render.latents = backend.denoise(encoded, render.request, stepped, resume=resume)
     finally:
         drain_waiting()  # while the stage's span is open
 
 
 def _tell_resumed(render: Render, step: int) -> None:
-    """What a recovery has cost and saved; nothing of a job that was not lost before."""
+    """What a recovery has cost and saved."""
     job = render.job
-    if not job.recoveries:
-        return
     tier, model = tier_of(job), job.model
     instruments.rushes_lost_steps_total.add(max(0, job.step - step), tier=tier, model=model)
     if step:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from rushes.catalog import Prompt
 from rushes.sdk import shield
 from rushes.studio.failure import Cancelled, ProviderError
-from rushes.studio.jobs import JobState, Operations
+from rushes.studio.jobs import Operations, patiently
 from rushes.studio.provider import Provider
 from rushes.studio.render import Render
 from rushes.studio.transcode import TranscodeError, look_into
@@ -32,7 +32,7 @@ def is_local(render: Render) -> bool:
 
 
 class _GiveUp:
-    """Set once the job is no longer this worker's to wait for, or the worker is to end."""
+    """Set once the job is no longer this worker's to wait for, or the worker is to end. To look is to say: alive."""
 
     def __init__(self, render: Render) -> None:
         self._render = render
@@ -42,10 +42,9 @@ class _GiveUp:
         if render.tools.stopping.is_set():
             return True
         try:
-            job = render.tools.store.get(render.job.id)
+            return not render.tools.store.say_alive(render.job)
         except OperationalError:
             return False  # a database that is away for a moment is no reason to leave a paid video
-        return job is None or job.state is not JobState.GENERATING or job.attempt != render.job.attempt
 
     def wait(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
@@ -95,7 +94,7 @@ def _ordered(render: Render, provider: Provider, give_up: _GiveUp, span: Span) -
             raise Cancelled(job.id)
         orders.begin(job, time.time_ns())
         name = client.submit(request)
-        orders.name(job, name)
+        patiently(lambda: orders.name(job, name))
         return name
     if order.name is None:
         text = (
