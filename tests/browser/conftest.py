@@ -18,7 +18,7 @@ import av
 import numpy as np
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, FloatRect, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Locator, Page, expect, sync_playwright
 
 from rushes.query.videos import VideoRow
 from rushes.web.live import Live
@@ -39,6 +39,8 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
+
+expect.set_options(timeout=20_000)  # a busy machine is no fault of the pages
 
 WATERFALL = "rushes-waterfall .span"
 

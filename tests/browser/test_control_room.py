@@ -357,8 +357,8 @@ def test_a_name_of_any_length_leaves_the_page_its_width(
 def test_values_and_shares_of_stages_keep_apart(page: Page, site: Site, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(f"{site.url}/videos/{site.rows['done'].request_id}")
-    gaps = page.locator(".stage-list li").evaluate_all(
-        """rows => rows.flatMap((row) => {
+    gaps = page.evaluate(  # at once: the live page may draw them anew
+        """() => [...document.querySelectorAll(".stage-list li")].flatMap((row) => {
           const [name, value, share] = [...row.querySelectorAll("span")].map((span) => {
             const text = document.createRange();
             text.selectNodeContents(span);

@@ -305,7 +305,7 @@ def test_bad_options_are_refused(tiny: Build) -> None:
         instrument(pipe, sample_every=-1)
     with pytest.raises(TypeError, match="Family objects, got str"):
         instrument(pipe, families=["attn"])  # type: ignore[list-item]
-    with pytest.raises(TypeError, match="callable, int is not"):
+    with pytest.raises(TypeError, match="a diffusers pipeline, not int"):
         instrument(3)
     with pytest.raises(ValueError, match="no kind 'attention'"):
         Rule("blocks.*.attn", "attention")  # type: ignore[arg-type]
@@ -445,3 +445,79 @@ def test_a_mistake_of_ours_costs_the_measurement_only(
         uninstrument(made.pipe)
     assert ACTIVE.get() is None
     assert len(named(recorded, "video_generation_request")) == 1
+
+
+def test_what_is_no_pipeline_is_refused() -> None:
+    for thing, told in ((torch.nn.Linear(1, 1), "not Linear"), (torch.nn.Linear, "not the class Linear")):
+        with pytest.raises(TypeError, match=told):
+            instrument(thing)
+    with pytest.raises(TypeError, match=r"must be an integer, got 2\.5"):
+        instrument(torch.nn.Linear(1, 1), sample_every=2.5)  # type: ignore[arg-type]
+    uninstrument(3)
+
+
+def test_copies_and_pipelines_that_share_components_are_not_half_measured(
+    tiny: Build, recorded: Recorded
+) -> None:
+    made = tiny("latte")
+    copied = copy.deepcopy(instrument(made.pipe))
+    sharing = type(made.pipe)(**made.pipe.components)
+    recorded.spans.clear()
+    for other in (copied, sharing):
+        other.set_progress_bar_config(disable=True)
+        Tiny(other, made.call, made.executed, made.passes, made.frames).run()
+        assert recorded.spans.get_finished_spans() == ()
+    made.run()
+    names = {span.name for span in recorded.spans.get_finished_spans()}
+    assert {"video_generation_request", "dit_inference", "vae_decode"} <= names
+    uninstrument(made.pipe)
+
+
+class _Halving:
+    def step(self, sample: Any) -> Any:
+        return sample / 2
+
+
+class _HomeMade:
+    """A pipeline of somebody's own, whose network has a name that diffusers doesn't know."""
+
+    def __init__(self) -> None:
+        self.dit = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU())
+        self.scheduler = _Halving()
+
+    @property
+    def components(self) -> dict[str, Any]:
+        return {"dit": self.dit, "scheduler": self.scheduler}
+
+    def __call__(self, sample: Any, num_inference_steps: int) -> Any:
+        for _ in range(num_inference_steps):
+            sample = self.scheduler.step(self.dit(sample))
+        return sample
+
+
+def test_a_network_under_another_name_is_measured_too(recorded: Recorded) -> None:
+    pipe = _HomeMade()
+    sample = torch.ones(1, 4)
+    expected = pipe(sample, num_inference_steps=3)
+    instrument(pipe, sample_every=1)
+    assert torch.equal(pipe(sample, num_inference_steps=3), expected)
+    assert [s.name for s in named(recorded, "step_")] == ["step_1", "step_2", "step_3"]
+    mine = Family(("Sequential",), (Rule("0", "ffn"),))
+    instrument(pipe, sample_every=1, families=[mine], model="HOME")
+    recorded.spans.clear()
+    pipe(sample, num_inference_steps=2)
+    assert attributes(recorded.span("step_2"))["rushes.executed.ffn"] == 1
+    uninstrument(pipe)
+
+
+def test_an_interrupted_call_is_no_success(tiny: Build, recorded: Recorded) -> None:
+    made = tiny("ltx")
+    instrument(made.pipe)
+
+    def interrupt(*_: Any) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made.run(callback_on_step_end=interrupt)
+    assert recorded.span("video_generation_request").status.description == "KeyboardInterrupt"
+    uninstrument(made.pipe)

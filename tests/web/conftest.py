@@ -32,6 +32,12 @@ def make_app(room: Room, live: Live, media: MediaStore | None = None) -> Starlet
     async def api(_: object) -> JSONResponse:
         return JSONResponse({"status": "success"})
 
+    async def problems(_: object) -> JSONResponse:
+        return JSONResponse({"problems": room.problems})
+
+    async def links(_: object) -> JSONResponse:
+        return JSONResponse({"metrics": [], "exemplars": [], "start": 0, "end": 0})
+
     def health() -> dict[str, object]:
         if not room.healthy:
             raise OSError("recorded: the disk is gone")
@@ -42,7 +48,11 @@ def make_app(room: Room, live: Live, media: MediaStore | None = None) -> Starlet
         traces=room.traces,
         logs=room.logs,
         promql=room.promql,
-        api_routes=[Route("/api/v1/query", api)],
+        api_routes=[
+            Route("/api/v1/query", api),
+            Route("/api/problems", problems),
+            Route("/api/traces/{trace_id}/links", links),
+        ],
         media=media,
         live=live,
         health=health,

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rushes.query.log_filter import LogFilter
 from rushes.query.logs import Logs
 from rushes.query.promql import PromQL, QueryResult, Series
+from rushes.query.span_filter import SpanFilter
 from rushes.query.traces import SpanRow, Traces, TraceSummary
 from rushes.query.videos import VideoRow, Videos
 from rushes.web import facades
@@ -51,7 +53,7 @@ class FakeVideos:
 class FakeTraces:
     def __init__(self) -> None:
         self.rows: dict[str, list[SpanRow]] = {}
-        self.asked: list[dict[str, object]] = []
+        self.asked: list[tuple[SpanFilter, str]] = []
 
     def put(self, spans: Sequence[SpanRow]) -> None:
         for span in spans:
@@ -60,17 +62,10 @@ class FakeTraces:
     def get(self, trace_id: str) -> list[SpanRow]:
         return self.rows.get(trace_id, [])
 
-    def search(
-        self,
-        service: str | None = None,
-        name: str | None = None,
-        min_duration_ms: float | None = None,
-        status: str | None = None,
-        limit: int = 50,
-    ) -> list[TraceSummary]:
-        self.asked.append({"service": service, "name": name, "min": min_duration_ms, "status": status})
+    def find(self, asked: SpanFilter, *, order: str = "newest", limit: int = 50) -> list[TraceSummary]:
+        self.asked.append((asked, order))
         found = [_summary(spans) for spans in self.rows.values()]
-        return [row for row in found if status in (None, row.status)][:limit]
+        return [row for row in found if asked.status in (None, row.status)][:limit]
 
 
 def _summary(spans: Sequence[SpanRow]) -> TraceSummary:
@@ -100,6 +95,9 @@ class FakeLogs:
             row for row in self.rows if trace_id in (None, row["trace_id"]) and level in (None, row["level"])
         ]
         return fitting[-limit:]
+
+    def find(self, asked: LogFilter, *, limit: int = 200) -> list[dict[str, Any]]:
+        return self.search(asked.trace_id, level=asked.level, limit=limit)
 
 
 Course = Callable[[float], float | None]
@@ -159,6 +157,7 @@ class Room:
     logs: FakeLogs = field(default_factory=FakeLogs)
     promql: FakePromQL = field(default_factory=FakePromQL)
     healthy: bool = True
+    problems: list[str] = field(default_factory=list)
 
 
 def real_facades_fit(

@@ -11,13 +11,13 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from rushes.query import Readers
+from rushes.query import Readers, SpanFilter
 from rushes.web.api import routes
 from telemetry_store import shared_store
 from web.fakes import Room
 from web.rows import MS, HostileText, add_fleet, add_video, fill_room
 
-PAGES = ("/", "/videos", "/traces")
+PAGES = ("/", "/videos", "/traces", "/logs", "/explore")
 
 
 def page_data(html: str, block: str = "page-data") -> Any:
@@ -110,7 +110,10 @@ def test_pages_leave_out_no_video_of_the_millisecond_between_them(room: Room, cl
         "/videos?before_ns=yesterday",
         f"/videos?before_ns={'9' * 400}",
         f"/videos?before_ns={'9' * 5000}",
-        "/traces?service=%3Cb%3E",
+        "/traces?attribute=%3Db%3E",
+        "/traces?order=%3Cb%3E",
+        "/logs?min_level=%3Cb%3E",
+        "/logs?trace_id=1",
         "/traces?status=dancing",
         "/traces?min_duration_ms=-1",
         "/traces?min_duration_ms=nan",
@@ -277,7 +280,8 @@ def test_the_list_of_traces_passes_its_filters_on(room: Room, client: TestClient
     failed = add_video(room, "b", room.now_ns, error="oom")
     html = client.get("/traces?service=s&name=step_1&min_duration_ms=250&status=error").text
     assert failed.trace_id in html
-    assert room.traces.asked[-1] == {"service": "s", "name": "step_1", "min": 250, "status": "error"}
+    asked = SpanFilter(service="s", name="step_1", min_duration_ms=250, status="error")
+    assert room.traces.asked[-1] == (asked, "newest")
 
 
 @pytest.mark.parametrize(

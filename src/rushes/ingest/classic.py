@@ -92,6 +92,9 @@ class Classic:
         found: list[Known | None] = []
         for point, key in enumerate(keys):
             known = self._known.get(hash(key))
+            if known is not None:  # held at once, as a sweep for another point's series must not free it
+                in_hand = np.array([*known.buckets.tolist(), known.count, known.sum])
+                points.batch.series.hold(in_hand, points.batch.now_s)
             bounds = raw[offsets[point] : offsets[point + 1]]
             if known is None or (
                 not ended[point] and (known.bounds != bounds or (has_sum[point] and known.sum == _NO_SUM))

@@ -17,12 +17,17 @@ __all__ = ["COARSEST", "FINEST", "coarsened", "native", "summed"]
 
 COARSEST: Final = -4
 FINEST: Final = 8
+# Bucket indices of all floating-point numbers at the finest scale of OTLP, with room to spare.
+_FARTHEST: Final = 2**31 - 2
 
 
 def native(point: Any) -> Native | str:
     """An ExponentialHistogramDataPoint as the store has it, or what is wrong with it."""
     if point.scale < COARSEST:
         return f"has scale {point.scale}, coarser than Prometheus' {COARSEST}"
+    for side in (point.positive, point.negative):
+        if side.bucket_counts and abs(side.offset) + len(side.bucket_counts) > _FARTHEST:
+            return f"has buckets at offset {side.offset}, beyond any number"
     positive = _counted(point.positive)
     negative = _counted(point.negative)
     if sum(positive.values()) + sum(negative.values()) + point.zero_count != point.count:
@@ -93,7 +98,10 @@ def _widened(of: Native, threshold: float) -> Native:
     swallowed = 0.0
     sides = []
     for side in (of.positive, of.negative):
-        kept = {index: n for index, n in side.items() if 2.0 ** ((index - 1) * 2.0**-of.schema) >= threshold}
+        # By the exponents: 2.0 ** of a far bucket's is beyond what a float holds.
+        kept = {
+            index: n for index, n in side.items() if (index - 1) * 2.0**-of.schema >= math.log2(threshold)
+        }
         swallowed += sum(side.values()) - sum(kept.values())
         sides.append(kept)
     return replace(

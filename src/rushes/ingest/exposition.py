@@ -95,7 +95,7 @@ def _sample(line: str, found: Exposition, *, openmetrics: bool) -> None:
     # What follows the last brace is numbers, unless there is an exemplar.
     end = line.rfind("}") + 1
     if not end:
-        end = line.find(" ")
+        end = len(line.split(None, 1)[0])
     elif " # {" in line:
         line, end = _exemplar(line, found, openmetrics=openmetrics)
     rest = line[end:].split()

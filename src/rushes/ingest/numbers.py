@@ -43,7 +43,7 @@ def _numbers(points: Points) -> Ints:
     """The series of each point, -1 for those that are refused."""
     batch = points.batch
     keys = points.keys()
-    numbers = batch.series.find(keys)
+    numbers = batch.series.hold(batch.series.find(keys), batch.now_s)
     start = points.number("start") // NS_PER_MS
     for point in np.flatnonzero(numbers < 0).tolist():
         again = int(batch.series.find([keys[point]])[0])  # a second point of a series that is new here

@@ -139,7 +139,7 @@ def _take(read: _Read, batch: Batch, clock: Clockwork) -> None:
 
 def _numbers(read: _Read, batch: Batch) -> Ints:
     """The series of each row, -1 for those that are refused."""
-    numbers = batch.series.find(read.keys)
+    numbers = batch.series.hold(batch.series.find(read.keys), batch.now_s)
     born = _born(read.columns)
     for row in np.flatnonzero(numbers < 0).tolist():
         again = int(batch.series.find([read.keys[row]])[0])

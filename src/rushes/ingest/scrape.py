@@ -266,7 +266,7 @@ class _Scrape:
 
     def _known(self, found: Exposition, batch: Batch) -> Ints:
         keys = [self._prefix + text for text in found.series]
-        numbers = batch.series.find(keys)
+        numbers = batch.series.hold(batch.series.find(keys), batch.now_s)
         for place in np.flatnonzero(numbers < 0).tolist():
             labels = self._labels(found.series[place], batch)
             metric = labels.pop("__name__", "")

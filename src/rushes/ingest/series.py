@@ -119,6 +119,11 @@ class Series:
         elif not 0 <= now_s - self._swept_all_s < self._active_s:
             self.sweep(now_s)
 
+    def hold(self, numbers: Ints, now_s: int) -> Ints:
+        """The same numbers (-1: none), now in use: a sweep for new series can't give away what a batch has in hand."""
+        self._used[numbers[numbers >= 0]] = now_s
+        return numbers
+
     def use(self, numbers: Ints, now_s: int) -> Bools:
         """Note that these series have samples now; which of them the store has to be told of (again)."""
         self._used[numbers] = now_s

@@ -15,9 +15,22 @@ from rushes.sdk import tracing
 if TYPE_CHECKING:
     from rushes.instrument.call import Call
 
-__all__ = ["ACTIVE", "RESUMED", "note_in_step", "resumed_after"]
+__all__ = ["ACTIVE", "RESUMED", "UNMEASURED", "not_measured", "note_in_step", "resumed_after"]
 
 ACTIVE: Final[ContextVar[Call | None]] = ContextVar("rushes_active_call", default=None)
+
+UNMEASURED: Final[ContextVar[bool]] = ContextVar("rushes_unmeasured", default=False)
+
+
+@contextmanager
+def not_measured() -> Iterator[None]:
+    """What is called in here is another pipeline's: nothing of it is measured, though it may share components."""
+    token = UNMEASURED.set(True)
+    try:
+        yield
+    finally:
+        UNMEASURED.reset(token)
+
 
 RESUMED: Final[ContextVar[int]] = ContextVar("rushes_resumed_after", default=0)
 

@@ -6,10 +6,11 @@ Each works during a pipeline's call, and on its own when a service calls it by i
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from rushes.instrument.active import ACTIVE
+from rushes.instrument.active import ACTIVE, UNMEASURED
 from rushes.instrument.shielded import Shielded
 from rushes.instrument.vae_parts import decoder_patches
 from rushes.instrument.wrapping import Make
@@ -57,7 +58,7 @@ def wrappers(name: str, obj: Any, session: Session) -> Iterator[tuple[str, Make]
     """The attributes of one of those objects, and what goes around them."""
     for attr, boundary, loose in _boundaries(name, obj):
         if callable(getattr(obj, attr, None)):
-            yield attr, _around(session, boundary, loose=loose)
+            yield attr, _around(session, boundary, weakref.ref(obj), loose=loose)
 
 
 def _boundaries(name: str, obj: Any) -> Iterator[tuple[str, Boundary, bool]]:
@@ -82,7 +83,7 @@ def _boundaries(name: str, obj: Any) -> Iterator[tuple[str, Boundary, bool]]:
             yield called, _Encoder(role_of(obj)), True
 
 
-def _around(session: Session, boundary: Boundary, *, loose: bool) -> Make:
+def _around(session: Session, boundary: Boundary, of: weakref.ref[Any], *, loose: bool) -> Make:
     get = ACTIVE.get
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,7 +91,11 @@ def _around(session: Session, boundary: Boundary, *, loose: bool) -> Make:
             call = get()
             if call is not None:
                 return boundary(call, original, args, kwargs)
-            if not loose:
+            obj = of()
+            copied = (
+                bool(args) and args[0] is not obj and type(args[0]) is type(obj)
+            )  # copy.deepcopy takes it along
+            if not loose or copied or UNMEASURED.get():
                 return original(*args, **kwargs)
             with Shielded(session.call({}, whole=False)) as own:
                 return original(*args, **kwargs) if own is None else boundary(own, original, args, kwargs)

@@ -14,14 +14,14 @@ import sys
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from rushes.catalog import Level
-from rushes.instrument.active import ACTIVE
+from rushes.instrument.active import ACTIVE, not_measured
 from rushes.instrument.clock import Clock
 from rushes.instrument.kinds import Family
-from rushes.instrument.session import Options, Session
+from rushes.instrument.session import DENOISERS, Options, Session
 from rushes.instrument.shielded import Shielded
 from rushes.instrument.totals import TOTALS
 from rushes.instrument.writer import drain_waiting
@@ -62,16 +62,20 @@ def instrument(
 
     Raises:
         ValueError: `sample_every` is negative.
-        TypeError: `families` holds something that is no Family, or `pipe` can't be called.
+        TypeError: `families` holds something that is no Family, `pipe` is no pipeline, or `sample_every` no integer.
     """
+    if not isinstance(sample_every, int):
+        raise TypeError(f"sample_every must be an integer, got {sample_every!r}")
     if sample_every < 0:
         raise ValueError(f"sample_every must be 0 or more, got {sample_every}")
     known = tuple(families)
     for family in known:
         if not isinstance(family, Family):
             raise TypeError(f"families takes rushes.instrument.Family objects, got {type(family).__name__}")
-    if not callable(pipe):
-        raise TypeError(f"a pipeline is callable, {type(pipe).__name__} is not")
+    if isinstance(pipe, type):
+        raise TypeError(f"instrument takes a pipeline that was made, not the class {pipe.__name__}")
+    if not callable(pipe) or not _is_pipeline(pipe):
+        raise TypeError(f"instrument takes a diffusers pipeline, not {type(pipe).__name__}")
     # Where OpenTelemetry has its providers already, this changes nothing.
     configure(log_level=Level.WARN)
     with _lock:
@@ -88,10 +92,21 @@ def instrument(
 
 def uninstrument(pipe: Any) -> None:
     """Takes the measurement away; the pipeline is as it was. Nothing happens to one that is not instrumented."""
+    try:
+        weakref.ref(pipe)
+    except TypeError:
+        return  # what can't be referred to was never instrumented
     with _lock:
         session = _sessions.pop(pipe, None)
         if session is not None:
             _forget(session, type(pipe))
+
+
+def _is_pipeline(pipe: Any) -> bool:
+    """Whether it has a pipeline's components, whatever its class is."""
+    return isinstance(getattr(pipe, "components", None), Mapping) or any(
+        hasattr(pipe, name) for name in (*DENOISERS, "scheduler", "vae")
+    )
 
 
 def is_instrumented(pipe: Any) -> bool:
@@ -133,7 +148,10 @@ def _patch(cls: type) -> None:
     @functools.wraps(original)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         session = _sessions.get(self)
-        if session is None or session.is_calling(ACTIVE.get()):
+        if session is None:
+            with not_measured():  # it may share a decoder with one that is
+                return original(self, *args, **kwargs)
+        if session.is_calling(ACTIVE.get()):
             return original(self, *args, **kwargs)
         with Shielded(session.call(_arguments(signature, self, args, kwargs), whole=True)):
             return original(self, *args, **kwargs)

@@ -36,6 +36,10 @@ from rushes.sdk import logs, tracing
 __all__ = ["DENOISERS", "Options", "Session"]
 
 DENOISERS: Final = ("transformer", "transformer_2", "unet")
+_NO_DENOISERS: Final = (
+    "text_encoder", "image_encoder", "vae", "audio_vae", "vocoder", "connectors", "safety_checker", "controlnet",
+    "prompt_enhancer", "latent_upsampler",
+)  # fmt: skip
 _LOG: Final = logs.get_logger("instrument")
 _pools: Final[dict[int, EventPool]] = {}
 _pools_lock: Final = threading.Lock()
@@ -68,12 +72,10 @@ class Session:
         self.sync()
 
     def _default_model(self, pipe: Any) -> str:
-        for name in DENOISERS:
-            network = getattr(pipe, name, None)
-            if network is not None:
-                family = family_of(type(getattr(network, "_orig_mod", network)).__name__, self._families)
-                if family is not None and family.model:
-                    return family.model
+        for _, network in _denoisers(pipe):
+            family = family_of(type(getattr(network, "_orig_mod", network)).__name__, self._families)
+            if family is not None and family.model:
+                return family.model
         return type(pipe).__name__.removesuffix("Pipeline")
 
     # What stays wrapped
@@ -153,10 +155,7 @@ class Session:
     def _attach_denoisers(self, pipe: Any, call: Call, attached: list[Attachment]) -> None:
         known = []
         compiled = False
-        for name in DENOISERS:
-            network = getattr(pipe, name, None)
-            if network is None or not hasattr(network, "forward"):
-                continue
+        for name, network in _denoisers(pipe):
             denoiser = plan(network, self._families)
             known.append(network)
             compiled = compiled or denoiser.granularity != "module"
@@ -169,7 +168,7 @@ class Session:
             if not denoiser.recognised and denoiser.granularity == "module":
                 self._say(pipe, f"{name}: {type(network).__name__}")
         if not known:
-            self._say(pipe, f"no denoiser among {', '.join(DENOISERS)}")
+            self._say(pipe, "no denoiser")
         if is_shared():
             found = next((p for p in map(parallelism, known) if p is not None), None)
             call.shares(
@@ -244,6 +243,19 @@ class Session:
 @contextmanager
 def _here() -> Iterator[otel.Span]:
     yield otel.get_current_span()
+
+
+def _denoisers(pipe: Any) -> list[tuple[str, Any]]:
+    """The networks that denoise: under diffusers' names for them, or else every one that is known as nothing else."""
+    named = [(name, getattr(pipe, name, None)) for name in DENOISERS]
+    if found := [(name, network) for name, network in named if hasattr(network, "forward")]:
+        return found
+    components = getattr(pipe, "components", None)
+    return [
+        (name, network)
+        for name, network in (components if isinstance(components, Mapping) else {}).items()
+        if hasattr(network, "forward") and not name.startswith(_NO_DENOISERS)
+    ]
 
 
 def _resolution(arguments: Mapping[str, Any]) -> str | None:

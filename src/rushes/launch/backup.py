@@ -204,7 +204,7 @@ def _source(settings: Settings, stack: ExitStack) -> Source:
         else:
             token = settings.token.get_secret_value() if settings.token else None
             return stack.enter_context(closing(_ServerSource(running.ui, token)))
-    return StoreSource(stack.enter_context(closing(open_store(settings))))
+    return StoreSource(stack.enter_context(closing(open_store(settings, to_read=True))))
 
 
 def restore(settings: Settings, source: str, console: Console) -> Manifest:

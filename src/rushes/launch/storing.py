@@ -29,23 +29,24 @@ _logger: Final = logging.getLogger(__name__)
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
-def open_store(settings: Settings) -> SqlStore:
-    """Opens the store that the settings name.
+def open_store(settings: Settings, *, to_read: bool = False) -> SqlStore:
+    """Opens the store that the settings name; `to_read` leaves its retention as it is.
 
     Raises:
         StoreError: it can't be opened.
         ValueError: its URL or its retention can't be.
     """
+    retention_s = None if to_read else settings.retention
     if settings.store is None:
         # Imported where it is needed: it is most of this process's memory.
         from rushes.store.chdb_store import ChdbStore
 
-        return ChdbStore(settings.telemetry_dir, retention_s=settings.retention)
+        return ChdbStore(settings.telemetry_dir, retention_s=retention_s)
     from rushes.store.clickhouse_store import ClickHouseStore
     from rushes.store.clickhouse_url import ClickHouseUrl
 
     url = ClickHouseUrl.parse(settings.store)
-    return ClickHouseStore(url, password=_password(settings), retention_s=settings.retention)
+    return ClickHouseStore(url, password=_password(settings), retention_s=retention_s)
 
 
 def _password(settings: Settings) -> str | None:

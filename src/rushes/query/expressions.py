@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import promql_parser as parser
 
 from rushes.query.promql import PromQLError
 from rushes.query.promql.parsing import parsed
+from rushes.query.promql.tree import selectors
 
 __all__ = ["checked_selectors", "formatted", "has_selector"]
 
@@ -23,15 +24,7 @@ def formatted(expr: str) -> str:
 
 def has_selector(expr: str) -> bool:
     """Whether a query reads any series. Raises PromQLError for what is no query."""
-    found = False
-
-    def visit(node: Any) -> bool:
-        nonlocal found
-        found = found or isinstance(node, parser.VectorSelector)
-        return True
-
-    parser.walk(parsed(expr), visit)
-    return found
+    return bool(selectors(parsed(expr)))
 
 
 def checked_selectors(texts: Sequence[str]) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-import promql_parser as parser
-
 from rushes.query.promql.matching import condition, selector
 from rushes.query.promql.model import NAME, Labels, PromQLError, key_of
 from rushes.query.promql.parsing import parsed
+from rushes.query.promql.tree import selectors
 from rushes.store.interface import Param, Row, Store, StoreError, StoreQueryError
 
 __all__ = ["Exemplar", "ExemplarSeries", "MetricHelp", "SeriesIndex"]
@@ -108,7 +107,7 @@ class SeriesIndex:
     def exemplars(self, expr: str, start_s: float, end_s: float) -> list[ExemplarSeries]:
         """Exemplars of every series that a selector or any PromQL expression mentions."""
         found: dict[Any, ExemplarSeries] = {}
-        for of in _selectors(expr):
+        for of in selectors(parsed(expr)):
             where, params = condition(of)
             rows = self._rows(
                 f"""
@@ -151,15 +150,3 @@ def _where(match: list[str], start_s: float | None) -> tuple[str, dict[str, Para
         parts.append("last_seen >= toDateTime({since:Int64})")
         params["since"] = max(0, int(start_s) - _REWRITTEN_S)
     return " AND ".join(parts), params
-
-
-def _selectors(expr: str) -> list[parser.VectorSelector]:
-    found: list[parser.VectorSelector] = []
-
-    def visit(node: Any) -> bool:
-        if isinstance(node, parser.VectorSelector):
-            found.append(node)
-        return True
-
-    parser.walk(parsed(expr), visit)
-    return found

@@ -124,6 +124,9 @@ def span(
             current.record_exception(error)
             current.set_status(otel.StatusCode.ERROR, type(error).__name__)
             raise
+        except BaseException as error:  # an interrupt or a cancelled thread: no success either
+            current.set_status(otel.StatusCode.ERROR, type(error).__name__)
+            raise
 
 
 def record(

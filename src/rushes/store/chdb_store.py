@@ -41,7 +41,7 @@ class ChdbStore(SqlStore):
 
     Args:
         path: the data folder, created if absent, owned by this process until `close`.
-        retention_s: seconds that rows are kept.
+        retention_s: seconds that rows are kept; None leaves that as it is, for who only reads.
         max_memory: bytes that the engine may use in all; a single statement gets half of it.
         mark_cache: bytes for the index cache.
         max_query_s: seconds after which a statement is given up.
@@ -57,7 +57,7 @@ class ChdbStore(SqlStore):
         self,
         path: Path,
         *,
-        retention_s: int = 7 * DAY_S,
+        retention_s: int | None = 7 * DAY_S,
         max_memory: int = 2 << 30,
         mark_cache: int = 64 << 20,
         max_query_s: int = 60,

@@ -42,7 +42,7 @@ class ClickHouseStore(SqlStore):
     Args:
         url: where it is.
         password: the user's, from a file or the environment.
-        retention_s: seconds that rows are kept.
+        retention_s: seconds that rows are kept; None leaves that as it is, for who only reads.
         max_query_s: seconds after which a statement is given up.
         max_connections: how many statements may run at once.
         clock: seconds since the epoch, now.
@@ -57,7 +57,7 @@ class ClickHouseStore(SqlStore):
         url: ClickHouseUrl,
         *,
         password: str | None = None,
-        retention_s: int = 7 * DAY_S,
+        retention_s: int | None = 7 * DAY_S,
         max_query_s: int = 60,
         max_connections: int = 32,
         clock: Callable[[], float] = time.time,

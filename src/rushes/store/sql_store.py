@@ -24,7 +24,7 @@ class SqlStore(ABC):
 
     Args:
         name: what errors call this store; no secrets.
-        retention_s: seconds that rows are kept.
+        retention_s: seconds that rows are kept; None leaves that as it is.
         cluster: the ClickHouse cluster whose hosts all keep a replica, None for one host.
         clock: seconds since the epoch, now.
     """
@@ -33,11 +33,11 @@ class SqlStore(ABC):
         self,
         name: str,
         *,
-        retention_s: int,
+        retention_s: int | None,
         cluster: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if not 1 <= retention_s <= _MAX_RETENTION_S:
+        if retention_s is not None and not 1 <= retention_s <= _MAX_RETENTION_S:
             raise ValueError(f"retention must be from 1 to {_MAX_RETENTION_S} seconds, not {retention_s}")
         self.name: Final = name
         self._retention_s = retention_s
@@ -48,7 +48,7 @@ class SqlStore(ABC):
 
     @property
     def retention_s(self) -> int:
-        return self._retention_s
+        return _MAX_RETENTION_S if self._retention_s is None else self._retention_s
 
     def insert(self, table: Table, rows: Any) -> None:
         if rows.num_rows == 0:
@@ -165,6 +165,8 @@ class SqlStore(ABC):
 
     def _apply_retention(self) -> None:
         """Set each table's TTL unless it has it already: an ALTER waits for running merges."""
+        if self._retention_s is None:
+            return
         created = {
             row["name"]: row["create_table_query"]
             for row in self.rows(

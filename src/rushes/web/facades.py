@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rushes.query import SpanRow, TraceSummary, VideoRow
+    from rushes.query import LogFilter, SpanFilter, SpanRow, TraceSummary, VideoRow
     from rushes.query.promql import QueryResult
 
 __all__ = ["Logs", "PromQL", "Traces", "Videos"]
@@ -37,15 +37,7 @@ class Traces(Protocol):
 
     def get(self, trace_id: str) -> Sequence[SpanRow]: ...
 
-    def search(
-        self,
-        *,
-        service: str | None = ...,
-        name: str | None = ...,
-        min_duration_ms: float | None = ...,
-        status: str | None = ...,
-        limit: int = ...,
-    ) -> Sequence[TraceSummary]: ...
+    def find(self, asked: SpanFilter, *, order: str = ..., limit: int = ...) -> Sequence[TraceSummary]: ...
 
 
 class Logs(Protocol):
@@ -54,6 +46,8 @@ class Logs(Protocol):
     def search(
         self, *, trace_id: str | None = ..., level: str | None = ..., limit: int = ...
     ) -> Sequence[Mapping[str, Any]]: ...
+
+    def find(self, asked: LogFilter, *, limit: int = ...) -> Sequence[Mapping[str, Any]]: ...
 
 
 class PromQL(Protocol):

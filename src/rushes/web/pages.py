@@ -13,15 +13,15 @@ from starlette.routing import BaseRoute, Route
 
 from rushes.catalog import MODELS
 from rushes.dashboards import OPERATIONS
-from rushes.query import TRACE_STATUSES, VIDEO_STATUSES
+from rushes.query import VIDEO_STATUSES
 from rushes.web import numbers, parameters, timerange
 from rushes.web.gpu import GpuWatch, gpu_view
 from rushes.web.media import media_response
 from rushes.web.panels import PanelEvaluator, declaration
+from rushes.web.searches import Searches
 from rushes.web.silence import Silence
 from rushes.web.story import iso, video_fields, video_story
 from rushes.web.streams import OperationsFeed, TraceFeed, VideoFeed, VideosFeed, log_lines, stream
-from rushes.web.tones import series_tone, state
 from rushes.web.waterfall import trace_view
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.templating import Jinja2Templates
 
-    from rushes.query import SpanRow, TraceSummary, VideoRow
+    from rushes.query import SpanRow, VideoRow
     from rushes.web.facades import Logs, PromQL, Traces, Videos
     from rushes.web.live import Live
     from rushes.web.media import MediaStore
@@ -74,6 +74,7 @@ class Pages:
         self._promql = promql
         self._panels = PanelEvaluator(promql)
         self._silence = Silence(logs, clock_ns)
+        self._searches = Searches(traces, logs, templates, clock_ns)
 
     def routes(self) -> list[BaseRoute]:
         """The routes to mount at the root."""
@@ -81,8 +82,10 @@ class Pages:
             Route("/", self.operations),
             Route("/videos", self.videos),
             Route("/videos/{request_id}", self.video),
-            Route("/traces", self.traces),
+            Route("/traces", self._searches.traces),
             Route("/traces/{trace_id}", self.trace),
+            Route("/logs", self._searches.logs),
+            Route("/explore", self._searches.explore),
             Route("/find", self.find),
             Route("/media/{name:path}", self.media),
             Route("/live/operations", self.live_operations),
@@ -150,19 +153,6 @@ class Pages:
         data = await run_in_threadpool(read)
         data["accepted_ms"] = video.accepted_ns // 1_000_000
         return self._page(request, "video.html", "videos", video=data["video"], data=data)
-
-    async def traces(self, request: Request) -> Response:
-        """The newest traces."""
-        wanted: dict[str, Any] = {
-            "service": _name(request, "service"),
-            "name": _name(request, "name"),
-            "min_duration_ms": parameters.number(request, "min_duration_ms"),
-            "status": parameters.choice(request, "status", TRACE_STATUSES),
-        }
-        found = await run_in_threadpool(lambda: self._traces.search(**wanted, limit=_ROWS))
-        rows = [_trace_row(summary) for summary in found]
-        query = dict(request.query_params)
-        return self._page(request, "traces.html", "traces", rows=rows, query=query, statuses=TRACE_STATUSES)
 
     async def trace(self, request: Request) -> Response:
         """Any trace: waterfall, steps, GPUs, log."""
@@ -272,24 +262,6 @@ def _name(request: Request, name: str) -> str | None:
     if value is not None and not _NAME.fullmatch(value):
         raise parameters.BadParameterError(name, value, "letters, digits and _ . : / - only")
     return value
-
-
-def _trace_row(summary: TraceSummary) -> dict[str, Any]:
-    return {
-        "id": summary.trace_id,
-        "name": summary.root_name or "(root not here yet)",
-        "service": summary.service,
-        "status": {"error": "Error", "ok": "OK"}.get(summary.status, "No error"),
-        "state": state(summary.status),
-        "spans": summary.span_count,
-        "took": numbers.duration(summary.duration_ns / 1e9),
-        "took_ns": summary.duration_ns,
-        "started": iso(summary.start_ns),
-        "started_ms": summary.start_ns // 1_000_000,
-        "request_id": summary.request_id,
-        "model": summary.model,
-        "tone": series_tone(summary.model) if summary.model else 0,
-    }
 
 
 def _about(trace: dict[str, Any]) -> dict[str, Any]:

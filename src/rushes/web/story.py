@@ -53,6 +53,7 @@ _STAGE_WORDS: Final[Mapping[str, str]] = {
     "vae_decode": "VAE decode",
     "audio_generation": "Audio generation",
     "rushes.provider": "Provider",
+    "rushes.interrupted": "Lost with its worker",
     "safety_postgen": "Safety check",
     "watermark": "Watermark",
     "transcode": "Transcode",
@@ -138,7 +139,7 @@ def video_story(
         "step": fields["step"],
         "total": fields["total"],
         "media": f"/media/{video.media}" if video.media and video.status == "completed" else None,
-        "headline": _headline(video, fields),
+        "headline": _headline(video, fields, spans),
         "facts": facts,
         "stages": shares,
         "stages_total": total_ns,
@@ -150,7 +151,19 @@ def video_story(
     }
 
 
-def _headline(video: VideoRow, fields: Mapping[str, Any]) -> str:
+def _interrupted(video: VideoRow, spans: Sequence[SpanRow]) -> bool:
+    """Whether the last that is known of an unfinished video is that its worker was lost."""
+    ends = [span.start_ns + span.duration_ns for span in spans if span.name == "rushes.interrupted"]
+    return (
+        video.status not in _ENDED
+        and bool(ends)
+        and not any(span.start_ns > max(ends) for span in spans if span.name.startswith("step_"))
+    )
+
+
+def _headline(video: VideoRow, fields: Mapping[str, Any], spans: Sequence[SpanRow]) -> str:
+    if _interrupted(video, spans):
+        return "Its worker was lost; another goes on with it"
     if video.status in _ENDED:
         return f"{fields['status']} in {fields['took']}" if fields["took"] != _NONE else str(fields["status"])
     if video.status == "generating" and video.total_steps and not _decodes(video):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-__all__ = ["DEFAULT", "RELATIVE", "BadTimeRangeError", "TimeRange", "parse"]
+__all__ = ["DEFAULT", "RELATIVE", "BadTimeRangeError", "TimeRange", "moment", "parse"]
 
 RELATIVE: Final[Mapping[str, int]] = {"15m": 900, "1h": 3600, "6h": 21_600, "24h": 86_400}
 DEFAULT: Final = "1h"
@@ -65,8 +65,8 @@ def parse(params: Mapping[str, str], now_s: float) -> TimeRange:
     if "from" in params or "to" in params:
         if "from" not in params:
             raise BadTimeRangeError("the time range has `to` but no `from`: give both, or range=1h")
-        start = _moment(params["from"], "from")
-        end = _moment(params["to"], "to") if "to" in params else now_s
+        start = moment(params["from"], "from")
+        end = moment(params["to"], "to") if "to" in params else now_s
         if not _SHORTEST_S <= end - start <= _LONGEST_S:
             raise BadTimeRangeError(
                 f"the time range spans {end - start:.0f} s: `to` must be between 10 s and 400 days after `from`"
@@ -80,17 +80,18 @@ def parse(params: Mapping[str, str], now_s: float) -> TimeRange:
     return TimeRange(end - RELATIVE[name], end, name)
 
 
-def _moment(text: str, which: str) -> float:
+def moment(text: str, which: str) -> float:
+    """Unix seconds from such a number or ISO 8601; `which` parameter it is, for the error. Raises BadTimeRangeError."""
     try:
         value = float(text)
     except ValueError:
         try:
-            moment = datetime.fromisoformat(text)
+            read = datetime.fromisoformat(text)
         except ValueError:
             raise BadTimeRangeError(
                 f"`{which}` is {text[:40]!r}: write Unix seconds or a time such as 2026-01-28T10:30:00Z"
             ) from None
-        value = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        value = (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
     if not 0 <= value < 253_402_300_800:  # noqa: PLR2004 - the year 10000, where datetime ends
         raise BadTimeRangeError(f"`{which}` is {text[:40]!r}: write Unix seconds, not milliseconds")
     return value

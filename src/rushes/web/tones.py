@@ -38,6 +38,7 @@ STAGE_KINDS: Final[Mapping[str, str]] = {
     "vae_decode": "vae",
     "audio_generation": "audio",
     "rushes.provider": "wait",
+    "rushes.interrupted": "wait",
     "safety_postgen": "safety",
     "watermark": "deliver",
     "transcode": "deliver",

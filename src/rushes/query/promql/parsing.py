@@ -9,6 +9,7 @@ import promql_parser as parser
 from rushes.query.promql.diagnosis import diagnose
 from rushes.query.promql.model import PromQLError
 from rushes.query.promql.tokens import without_raw_strings
+from rushes.query.promql.tree import check_size, nodes
 
 __all__ = ["parsed"]
 
@@ -34,21 +35,15 @@ def parsed(expr: str, *, experimental: bool = False, parameter: str = "query") -
     Raises:
         PromQLError: it is none, or uses what Prometheus has behind a feature flag.
     """
+    check_size(expr)
     try:
         found = parser.parse(without_raw_strings(expr))
     except ValueError as error:
         said = diagnose(expr) or f"1:1: parse error: {error}"
         raise PromQLError("bad_data", f'invalid parameter "{parameter}": {said}') from error
-    faults: list[str] = []
-
-    def visit(node: Any) -> bool:
-        fault = _fault(expr, node, _EVALUATED if experimental else ())
-        faults.extend([fault] if fault else [])
-        return not faults
-
-    parser.walk(found, visit)
-    if faults:
-        raise PromQLError("bad_data", f'invalid parameter "{parameter}": {faults[0]}')
+    for node in nodes(found):
+        if fault := _fault(expr, node, _EVALUATED if experimental else ()):
+            raise PromQLError("bad_data", f'invalid parameter "{parameter}": {fault}')
     return found
 
 

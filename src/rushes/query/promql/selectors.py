@@ -14,7 +14,16 @@ import numpy as np
 import promql_parser as parser
 
 from rushes.query.promql.matching import by_metric_alone, condition, on_metric
-from rushes.query.promql.model import Floats, Integers, Labels, Mask, Objects, Vector, is_histogram
+from rushes.query.promql.model import (
+    Floats,
+    Integers,
+    Labels,
+    Mask,
+    Objects,
+    PromQLError,
+    Vector,
+    is_histogram,
+)
 from rushes.query.promql.native import Buckets, Histogram
 from rushes.query.promql.reader import Reader
 from rushes.store.interface import Param
@@ -36,6 +45,11 @@ STALE: Final = 0x7FF0000000000002
 
 _BETWEEN: Final = (
     "ts > fromUnixTimestamp64Milli({after:Int64}) AND ts <= fromUnixTimestamp64Milli({until:Int64})"
+)
+
+_MAX_MS: Final = 2**63 - 1
+_FARTHEST_MS: Final = (
+    9_000_000_000_000  # the year 2255: what the store's times reach, with no samples so far out
 )
 
 _SAMPLES: Final = """
@@ -66,9 +80,17 @@ class Grid:
                 case parser.AtModifierType.End:
                     moment = self.end
                 case _:
-                    moment = 0 if of.at.at is None else round(of.at.at.timestamp() * 1000)
+                    moment = _moment(of.at)
             times = np.full_like(times, moment)
         return times - milliseconds(of.offset)
+
+
+def _moment(at: Any) -> int:
+    """The time of an `@` in milliseconds. From its text: as a date, the parser can't give years beyond 9999."""
+    seconds = float(str(at).removeprefix("@").strip())
+    if abs(seconds) * 1000 > _MAX_MS:
+        raise PromQLError("bad_data", f"timestamp out of bounds for @ modifier: {seconds:f}")
+    return max(-_FARTHEST_MS, min(round(seconds * 1000), _FARTHEST_MS))
 
 
 @dataclass(slots=True)

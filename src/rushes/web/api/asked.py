@@ -89,6 +89,8 @@ def _attributes(request: Request) -> tuple[tuple[str, str | None], ...]:
     """Each `attribute=key=value`, or `attribute=key` for whatever has one."""
     found = []
     for given in request.query_params.getlist("attribute"):
+        if not given:  # as forms send it
+            continue
         key, equals, value = given.partition("=")
         if not key:
             raise BadParameterError("attribute", given, "a key and a value, such as model=LTX2")

@@ -85,6 +85,7 @@ def _metrics(
                 "metric": metric,
                 "type": kind,
                 "help": about.get(metric, {}).get("help", ""),
+                "unit": about.get(metric, {}).get("unit", ""),
                 "labels": sorted(of_name),
                 "query": query,
                 "href": f"/api/v1/query_range?{asked}",

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from rushes.query.promql import PromQLError
 from rushes.store.interface import StoreError, StoreUnavailable
 from rushes.web.api.answers import Answer, Api, Workers, answered, as_json
 from rushes.web.parameters import BadParameterError
@@ -27,6 +28,9 @@ def guarded(work: Callable[[], Answer], problem: Callable[[int, Exception], dict
         return Answer(as_json(problem(400, error)), 400, "bad_data")
     except NotFoundError as error:
         return Answer(as_json(problem(404, error)), 404, "not_found")
+    except PromQLError as error:  # of links and GPU lanes, which ask for metrics; what they ask is ours
+        status = 503 if error.error_type in {"timeout", "canceled"} else 422
+        return Answer(as_json(problem(status, error)), status, error.error_type)
     except StoreUnavailable as error:
         return Answer(as_json(problem(503, error)), 503, "unavailable")
     except StoreError as error:

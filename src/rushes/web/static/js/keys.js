@@ -12,6 +12,7 @@ const KEYS = [
   ["e", "next failed span"],
   ["d", "time range"],
   ["f", "full screen"],
+  ["Space", "pause the log"],
   ["Esc", "close, reset the zoom"],
   ["?", "these keys"],
 ];
@@ -69,10 +70,10 @@ export function listenForKeys() {
     else if (event.key === "j" || event.key === "k") {
       if (!moveRow(event.key === "j" ? 1 : -1)) return; // then it is the waterfall's
     } else if (event.key === "d") {
-      const picker = document.querySelector(".picker details");
+      const picker = document.querySelector(".picker details, [data-more]");
       if (!picker) return;
       picker.setAttribute("open", "");
-      picker.querySelector("input")?.focus();
+      /** @type {HTMLElement | null} */ (picker.querySelector("input[type=datetime-local]"))?.focus();
     } else if (event.key === "f") {
       if (document.fullscreenElement) document.exitFullscreen();
       else document.documentElement.requestFullscreen();

@@ -1,7 +1,9 @@
 // What every page runs: times, ids, keys, the theme's switch, filters that submit themselves, sorting.
 import "./copy-id.js";
 import { listenForKeys, showKeys } from "./keys.js";
+import { moments } from "./moments.js";
 import { openPalette } from "./palette.js";
+import { watchProblems } from "./problems.js";
 import { sortable } from "./sort.js";
 import "./time.js";
 
@@ -31,15 +33,8 @@ const zone = document.querySelector("[data-zone]");
 if (zone) zone.textContent = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 
 const filters = /** @type {HTMLFormElement | null} */ (document.querySelector("form[data-filters]"));
-filters?.addEventListener("change", () => filters.requestSubmit());
-filters?.addEventListener("submit", () => {
-  // empty fields stay out of the URL
-  for (const field of filters.querySelectorAll("input, select")) {
-    const input = /** @type {HTMLInputElement} */ (field);
-    if (!input.value) input.disabled = true;
-  }
-});
-addEventListener("pageshow", () => filters?.querySelectorAll("[disabled]").forEach((f) => f.removeAttribute("disabled")));
+if (filters) moments(filters, true);
+watchProblems();
 
 // the list of videos sorts, too, but on its own, with what comes in live
 document.querySelectorAll("table.list:not([data-videos])").forEach((table) => sortable(/** @type {HTMLTableElement} */ (table)));

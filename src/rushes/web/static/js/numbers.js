@@ -63,6 +63,15 @@ function percentage(value) {
   return text === "100" && value < 100 ? String(Math.floor(value * 100) / 100) : text;
 }
 
+/** @type {Record<string, string>} units as metrics tell them (UCUM, Prometheus), and as pages show them */
+const UNITS = { s: "s", seconds: "s", ms: "ms", milliseconds: "ms", "%": "%", percent: "%", By: "B", bytes: "B", Cel: "°C", 1: "" };
+
+/** @param {string} told @returns {string} a metric's unit as pages show it: none for what it counts, such as {job} */
+export function unitOf(told) {
+  const [, counted = null] = /^\{(.*)\}$/.exec(told) ?? [];
+  return UNITS[counted ?? told] ?? (counted === null ? told : "");
+}
+
 /** @param {number} value @param {string} unit @returns {string} */
 export function withUnit(value, unit) {
   const shown = inUnit(value, unit);

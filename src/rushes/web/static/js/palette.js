@@ -10,6 +10,9 @@ const PAGES = [
   ["Videos, failed", "/videos?status=failed"],
   ["Traces", "/traces"],
   ["Traces with errors", "/traces?status=error"],
+  ["Logs", "/logs"],
+  ["Logs, errors", "/logs?min_level=ERROR"],
+  ["Metrics", "/explore"],
 ];
 
 /** @type {HTMLDialogElement | null} */

@@ -6,6 +6,7 @@ import { withUnit } from "./numbers.js";
 import { clockTime } from "./time.js";
 
 const SYNC = uPlot.sync("page");
+const MOST_EXEMPLARS = 200;
 const AXIS_FONT = "12px ui-sans-serif, system-ui, sans-serif";
 
 /** @param {string} name @returns {string} a colour role as the canvas needs it */
@@ -33,6 +34,8 @@ export class Plot {
     this.off = new Set();
     /** @type {any} */
     this.plot = null;
+    /** @type {any[] | null} */
+    this.exemplars = null;
     /** @type {any} */
     this.data = null;
     this.shape = "";
@@ -64,6 +67,29 @@ export class Plot {
       this.showLegend();
     }
     this.showState();
+  }
+
+  /** Dots of single measurements, each the way to its trace. @param {any[]} exemplars with time (s), value, trace_id, of */
+  showExemplars(exemplars) {
+    this.exemplars = exemplars;
+    this.placeExemplars();
+  }
+
+  placeExemplars() {
+    const { plot } = this;
+    if (!plot) return;
+    plot.over.querySelectorAll(".exemplar").forEach((/** @type {Element} */ dot) => dot.remove());
+    const { min, max } = plot.scales.y;
+    const near = (this.exemplars ?? []).filter((e) => e.time >= this.data.start && e.time <= this.data.end && Number.isFinite(e.value));
+    for (const each of spread(near, MOST_EXEMPLARS)) {
+      const value = Math.min(max, Math.max(min, each.value)); // what lies beyond the axis is drawn at its edge
+      const text = `${withUnit(each.value, this.panel.unit)} at ${clockTime(each.time * 1000)}, trace ${each.trace_id}`;
+      plot.over.append(h("a", {
+        class: "exemplar", href: `/traces/${each.trace_id}${each.span_id ? `#span=${each.span_id}` : ""}`, title: `${text}\n${each.of}`, "aria-label": `Measured ${text}`,
+        style: { left: `${plot.valToPos(each.time, "x")}px`, top: `${plot.valToPos(value, "y")}px` },
+        onmousedown: (/** @type {Event} */ event) => event.stopPropagation(), // no zoom begins here
+      }));
+    }
   }
 
   showState() {
@@ -114,7 +140,7 @@ export class Plot {
         },
       },
       axes: [
-        { ...axis, size: 28, space: 72, values: (/** @type {any} */ _, /** @type {number[]} */ splits) => splits.map((s) => clockTime(s * 1000)) },
+        { ...axis, size: 28, space: (/** @type {any} */ _u, /** @type {number} */ _i, /** @type {number} */ low) => (clockTime(low * 1000).length > 5 ? 100 : 72), values: (/** @type {any} */ _, /** @type {number[]} */ splits) => splits.map((s) => clockTime(s * 1000)) },
         {
           ...axis,
           size: 78,
@@ -137,6 +163,7 @@ export class Plot {
       hooks: {
         // with the axes, so that what was measured is drawn over it
         drawAxes: threshold ? [(/** @type {any} */ u) => this.drawThreshold(u, quiet, ground)] : [],
+        draw: [() => this.exemplars && this.placeExemplars()],
         setCursor: [(/** @type {any} */ u) => this.showValues(u.cursor.idx)],
         setSelect: [
           (/** @type {any} */ u) => {
@@ -225,6 +252,14 @@ export class Plot {
       this.legend.children[at]?.setAttribute("aria-pressed", String(!this.off.has(s.name)));
     });
   }
+}
+
+/** @param {any[]} all @param {number} most @returns {any[]} the highest in each part of the time */
+function spread(all, most) {
+  if (all.length <= most) return all;
+  const sorted = [...all].sort((a, b) => a.time - b.time);
+  const size = Math.ceil(sorted.length / most);
+  return Array.from({ length: Math.ceil(sorted.length / size) }, (_, at) => sorted.slice(at * size, (at + 1) * size).reduce((a, b) => (b.value > a.value ? b : a)));
 }
 
 /** Points only where a value has no neighbour to be joined to. @param {any} u @param {number} series */

@@ -1,6 +1,7 @@
 // The strips of a trace (waterfall, steps, GPUs, log, drawer) over one model.
 import { Drawer } from "./drawer.js";
 import { GpuElement } from "./gpu.js";
+import { showLinks } from "./links.js";
 import { LogElement } from "./log.js";
 import { TraceModel } from "./model.js";
 import { StepsElement } from "./steps.js";
@@ -17,6 +18,7 @@ export function beginStrips(data) {
   model.addEventListener("gpu", (event) => gpu.show(/** @type {CustomEvent} */ (event).detail));
   /** @type {LogElement} */ (document.querySelector("rushes-log")).begin(model);
   new Drawer(model);
+  showLinks(model);
   const linked = /^#span=([0-9a-f]{16})$/.exec(location.hash);
   if (linked) model.select(linked[1]);
   return model;
