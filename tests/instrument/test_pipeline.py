@@ -510,6 +510,43 @@ def test_a_network_under_another_name_is_measured_too(recorded: Recorded) -> Non
     uninstrument(pipe)
 
 
+class _WithoutScheduler(_HomeMade):
+    """One whose steps nobody but the network shows."""
+
+    @property
+    def components(self) -> dict[str, Any]:
+        return {"dit": self.dit}
+
+    def __call__(self, sample: Any, num_inference_steps: int) -> Any:
+        for _ in range(num_inference_steps):
+            sample = self.dit(sample)
+        return sample
+
+
+def test_without_a_scheduler_the_passes_are_the_steps_and_it_says_so(recorded: Recorded) -> None:
+    pipe = _WithoutScheduler()
+    del pipe.scheduler
+    instrument(pipe)
+    pipe(torch.ones(1, 4), num_inference_steps=2)
+    uninstrument(pipe)
+    assert len(named(recorded, "step_")) == 2
+    said = [str(dict(r.log_record.attributes or {})) for r in recorded.logs.get_finished_logs()]
+    assert any("each pass through the network counts as a step" in text for text in said)
+
+
+@pytest.mark.parametrize(("said", "sampled"), [("3", {2, 5}), ("0", set()), ("often", {2})])
+def test_the_environment_says_how_often_modules_are_measured(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, said: str, sampled: set[int]
+) -> None:
+    monkeypatch.setenv("RUSHES_SAMPLE_EVERY", said)
+    pipe = _HomeMade()
+    instrument(pipe, families=[Family(("Sequential",), (Rule("0", "ffn"),))])
+    pipe(torch.ones(1, 4), num_inference_steps=6)
+    uninstrument(pipe)
+    steps = named(recorded, "step_")
+    assert {n for n, s in enumerate(steps, 1) if "rushes.executed.ffn" in attributes(s)} == sampled
+
+
 def test_an_interrupted_call_is_no_success(tiny: Build, recorded: Recorded) -> None:
     made = tiny("ltx")
     instrument(made.pipe)

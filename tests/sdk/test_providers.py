@@ -37,6 +37,26 @@ def test_a_collector_that_is_away_disturbs_nobody_and_is_counted() -> None:
     assert "('spans', 'export_failed'): 3" in out
 
 
+def test_the_log_says_which_collector_is_away_without_its_password() -> None:
+    out = _run("""
+        import contextlib, io, socket
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        told = io.StringIO()
+        with contextlib.redirect_stderr(told):
+            import rushes
+            from rushes.sdk import tracing
+            rushes.configure(endpoint=f"http://me:secret@127.0.0.1:{port}", log_level="INFO")
+            with tracing.span("gateway"):
+                pass
+            assert rushes.shutdown(timeout_s=60)
+        text = told.getvalue()
+        print(text.count(f"http://127.0.0.1:{port}/v1/traces") == 1, "secret" in text)
+    """)
+    assert out.split() == ["True", "False"]
+
+
 def test_providers_of_the_user_are_used_and_none_is_set() -> None:
     out = _run("""
         from opentelemetry import trace

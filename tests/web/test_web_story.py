@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from rushes.web.story import failure, stages, video_fields
+from rushes.web.story import failure, stages, video_fields, video_story
 from web.fakes import Room
 from web.rows import MS, add_video, span
 
@@ -74,3 +74,15 @@ def test_a_row_says_only_what_is_known(room: Room) -> None:
     fields = video_fields(row, room.now_ns)
     assert (fields["steps"], fields["shape"], fields["model"]) == ("", NONE, NONE)
     assert fields["took"] == "5 s"
+
+
+def test_a_lost_worker_is_told_until_another_goes_on(room: Room) -> None:
+    row = add_video(room, "a", room.now_ns - 9000 * MS, done=4, step_ms=500)
+    spans = list(room.traces.get(row.trace_id))
+    last = max(s.start_ns + s.duration_ns for s in spans)
+    lost = span(row.trace_id, "rushes.interrupted", last, 300 * MS)
+    told = video_story(row, [*spans, lost], room.now_ns)
+    assert told["headline"] == "Its worker was lost; another goes on with it"
+    assert {s["name"]: s["ns"] for s in told["stages"]}["Lost with its worker"] == 300 * MS
+    again = span(row.trace_id, "step_4", last + 400 * MS, 500 * MS)
+    assert video_story(row, [*spans, lost, again], room.now_ns)["headline"].startswith("Generating, step")

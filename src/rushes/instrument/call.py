@@ -77,7 +77,7 @@ class Call:
         self._clock = clock
         self._writer = writer
         self._sample_every = sample_every
-        self._has_scheduler = has_scheduler
+        self.has_scheduler = has_scheduler
         self._shared: dict[str, Any] | None = None
         self._host_ns = host_ns
         self._drained_ns = host_ns()
@@ -216,7 +216,7 @@ class Call:
         try:
             end = self.mark()
             step.passes.append(end)
-            if not self._has_scheduler:  # then the network's own forward is the only boundary
+            if not self.has_scheduler:  # then the network's own forward is the only boundary
                 self._end_at(step, end)
         except Exception:
             self._break()

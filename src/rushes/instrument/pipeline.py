@@ -25,7 +25,7 @@ from rushes.instrument.session import DENOISERS, Options, Session
 from rushes.instrument.shielded import Shielded
 from rushes.instrument.totals import TOTALS
 from rushes.instrument.writer import drain_waiting
-from rushes.sdk import configure, flush
+from rushes.sdk import configure, flush, logs
 
 __all__ = ["instrument", "is_instrumented", "report", "uninstrument"]
 
@@ -36,13 +36,15 @@ _patched: Final[Counter[type]] = Counter()
 _originals: Final[dict[type, Any]] = {}  # the class's own __call__, or None where it inherits one
 _lock: Final = threading.RLock()
 _at_exit: Final[set[str]] = set()
+_SAMPLE_EVERY: Final = 10
+_LOG: Final = logs.get_logger("instrument")
 
 
 def instrument(
     pipe: Pipe,
     *,
     model: str | None = None,
-    sample_every: int = 10,
+    sample_every: int | None = None,
     families: Iterable[Family] = (),
     report: bool = False,
     clock: Callable[[], Clock] | None = None,
@@ -52,7 +54,8 @@ def instrument(
     Args:
         pipe: any diffusers pipeline. Instrumenting it again replaces the options.
         model: value of the label `model`; default by the pipeline's class.
-        sample_every: sub-modules are measured on every n-th step (2, 2 + n, ...); 1 every step, 0 never.
+        sample_every: sub-modules are measured on every n-th step (2, 2 + n, ...); 1 every step, 0 never; default
+            RUSHES_SAMPLE_EVERY, else 10.
         families: entries of the module map for models that it does not know; they come before the built-in ones.
         report: print where the time went when the process ends; also by RUSHES_REPORT=1.
         clock: makes the clock of each call; default CUDA events on a GPU, else the host's clock.
@@ -64,9 +67,9 @@ def instrument(
         ValueError: `sample_every` is negative.
         TypeError: `families` holds something that is no Family, `pipe` is no pipeline, or `sample_every` no integer.
     """
-    if not isinstance(sample_every, int):
+    if not isinstance(sample_every, int | None):
         raise TypeError(f"sample_every must be an integer, got {sample_every!r}")
-    if sample_every < 0:
+    if sample_every is not None and sample_every < 0:
         raise ValueError(f"sample_every must be 0 or more, got {sample_every}")
     known = tuple(families)
     for family in known:
@@ -78,9 +81,10 @@ def instrument(
         raise TypeError(f"instrument takes a diffusers pipeline, not {type(pipe).__name__}")
     # Where OpenTelemetry has its providers already, this changes nothing.
     configure(log_level=Level.WARN)
+    sampled = _sample_every() if sample_every is None else sample_every
     with _lock:
         uninstrument(pipe)
-        session = _sessions[pipe] = Session(pipe, Options(model, sample_every, known, clock))
+        session = _sessions[pipe] = Session(pipe, Options(model, sampled, known, clock))
         _patch(type(pipe))
         session.finalizer = weakref.finalize(pipe, _forget, session, type(pipe))
         session.finalizer.atexit = False
@@ -100,6 +104,17 @@ def uninstrument(pipe: Any) -> None:
         session = _sessions.pop(pipe, None)
         if session is not None:
             _forget(session, type(pipe))
+
+
+def _sample_every() -> int:
+    """What the environment says. A script that did not ask for anything is not stopped by a bad value."""
+    text = os.environ.get("RUSHES_SAMPLE_EVERY", "").strip()
+    if not text or text.isdecimal():
+        return int(text or _SAMPLE_EVERY)
+    _LOG.warning(
+        "log.message", error=f"RUSHES_SAMPLE_EVERY={text[:20]} is no whole number; {_SAMPLE_EVERY} is used"
+    )
+    return _SAMPLE_EVERY
 
 
 def _is_pipeline(pipe: Any) -> bool:

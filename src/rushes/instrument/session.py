@@ -167,6 +167,8 @@ class Session:
                 attach(inner, "cache_context", _naming, attached)
             if not denoiser.recognised and denoiser.granularity == "module":
                 self._say(pipe, f"{name}: {type(network).__name__}")
+                if not call.has_scheduler:
+                    self._say(pipe, "no scheduler: each pass through the network counts as a step")
         if not known:
             self._say(pipe, "no denoiser")
         if is_shared():

@@ -32,9 +32,11 @@ _LOG: Final = logs.get_logger("telemetry")
 class Account:
     """What one signal has queued and lost in this process."""
 
-    def __init__(self, signal: str, limit: int) -> None:
+    def __init__(self, signal: str, limit: int, *, address: str = "") -> None:
+        """`limit`: how many items may be queued; `address`: the collector's, without credentials, for the log."""
         self.signal: Final = signal
         self.limit: Final = limit
+        self._address: Final = address
         self._lock = threading.Lock()
         self._queued = 0
         self._dropped = {"queue_full": 0, "export_failed": 0}
@@ -64,9 +66,9 @@ class Account:
         if not changed:
             return
         if delivered:
-            _LOG.info("telemetry.delivered", signal=self.signal)
+            _LOG.info("telemetry.delivered", signal=self.signal, address=self._address)
         else:
-            _LOG.warning("telemetry.undelivered", signal=self.signal)
+            _LOG.warning("telemetry.undelivered", signal=self.signal, address=self._address)
 
     def dropped(self) -> Iterable[tuple[float, Mapping[str, str]]]:
         """Observations for `rushes_telemetry_dropped_total`."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from opentelemetry import _logs as otel_logs
 from opentelemetry import metrics as otel_metrics
@@ -158,8 +159,10 @@ def _exporter_options(signal: str, endpoint: str | None) -> dict[str, Any] | Non
     return options
 
 
-def _account(telemetry: Telemetry, signal: str, limit: int) -> Account:
-    account = Account(signal, limit)
+def _account(telemetry: Telemetry, signal: str, limit: int, exporter: Any) -> Account:
+    url = urlsplit(str(exporter._endpoint))  # noqa: SLF001 - it settles what the variables say, and tells nobody
+    address = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
+    account = Account(signal, limit, address=address)
     telemetry.accounts.append(account)
     return account
 
@@ -181,7 +184,7 @@ def _set_meters(
     readers: list[MetricReader] = [telemetry.pull]
     if options is not None:
         exporter = AccountedMetricExporter(**options)
-        exporter.account = _account(telemetry, "metrics", 0)
+        exporter.account = _account(telemetry, "metrics", 0, exporter)
         interval = _number("OTEL_METRIC_EXPORT_INTERVAL", interval_s * 1000)
         readers.append(PeriodicExportingMetricReader(exporter, export_interval_millis=interval))
     telemetry.meters = MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
@@ -195,11 +198,10 @@ def _set_tracers(
         return
     telemetry.tracers = Tracers(resource, ChosenIds())
     if options is not None:
-        account = _account(telemetry, "spans", int(_number("OTEL_BSP_MAX_QUEUE_SIZE", _QUEUE)))
+        exporter = OTLPSpanExporter(**options)
+        account = _account(telemetry, "spans", int(_number("OTEL_BSP_MAX_QUEUE_SIZE", _QUEUE)), exporter)
         delay = _number("OTEL_BSP_SCHEDULE_DELAY", delay_ms)
-        telemetry.tracers.add_span_processor(
-            AccountedSpans(OTLPSpanExporter(**options), account, delay_ms=delay)
-        )
+        telemetry.tracers.add_span_processor(AccountedSpans(exporter, account, delay_ms=delay))
     otel_trace.set_tracer_provider(telemetry.tracers)
 
 
@@ -210,11 +212,10 @@ def _set_loggers(
         return
     telemetry.loggers = LoggerProvider(resource=resource, shutdown_on_exit=False)
     if options is not None:
-        account = _account(telemetry, "logs", int(_number("OTEL_BLRP_MAX_QUEUE_SIZE", _QUEUE)))
+        exporter = OTLPLogExporter(**options)
+        account = _account(telemetry, "logs", int(_number("OTEL_BLRP_MAX_QUEUE_SIZE", _QUEUE)), exporter)
         delay = _number("OTEL_BLRP_SCHEDULE_DELAY", delay_ms)
-        telemetry.loggers.add_log_record_processor(
-            AccountedLogs(OTLPLogExporter(**options), account, delay_ms=delay)
-        )
+        telemetry.loggers.add_log_record_processor(AccountedLogs(exporter, account, delay_ms=delay))
     otel_logs.set_logger_provider(telemetry.loggers)
 
 

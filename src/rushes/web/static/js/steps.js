@@ -42,12 +42,14 @@ class StepsElement extends HTMLElement {
     const most = sorted[sorted.length - 1];
     const middle = sorted[Math.floor((sorted.length - 1) / 2)];
     const slowest = steps.find((s) => s.dur === most);
+    const again = steps.length - new Set(steps.map((s) => s.name)).size;
+    const count = `${steps.length} steps${again ? ` (${again} repeated after a loss)` : ""}`;
     fill(this.facts,
-      h("span", {}, `${steps.length} steps, ${nanoseconds(sorted.reduce((a, b) => a + b, 0))}`),
+      h("span", {}, `${count}, ${nanoseconds(sorted.reduce((a, b) => a + b, 0))}`),
       h("span", {}, `median ${nanoseconds(middle)}`),
       h("span", {}, `slowest ${nanoseconds(most)} (${slowest?.name})`),
       ...passes(steps[steps.length - 1]));
-    plot.setAttribute("aria-label", `${steps.length} steps, median ${nanoseconds(middle)}, slowest ${nanoseconds(most)}`);
+    plot.setAttribute("aria-label", `${count}, median ${nanoseconds(middle)}, slowest ${nanoseconds(most)}`);
     fill(this.scale, h("span", {}, nanoseconds(most)), h("span", {}, "0"));
     plot.toggleAttribute("data-sampled", steps.some((s) => partsOf(s).length));
     fill(plot, ...steps.map((step) => this.bar(step, most)),
