@@ -60,7 +60,9 @@ class Both:
         try:
             promql.instant(expr, self.origin_s + seconds)
         except PromQLError as error:
-            mine = f"{error.error_type}: {error.message}"
+            # What the query's fault is called in a request is the API's part.
+            where = 'invalid parameter "query": ' if error.error_type == "bad_data" else ""
+            mine = f"{error.error_type}: {where}{error.message}"
         else:
             mine = "no error"
         return f"{theirs.get('errorType')}: {theirs.get('error')}", mine

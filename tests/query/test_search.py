@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from otlp_messages import logs_request
 from rushes.query import LogFilter, Logs, SpanFilter, Traces
-from telemetry_sender import S, say, span
+from telemetry_sender import S, say, send, span
 from telemetry_store import NOW_NS, shared_store, unique
 
 
@@ -139,9 +140,6 @@ def test_records_are_found_by_their_fields(
 
 def test_a_level_in_words_alone_counts_too() -> None:
     request_id = unique("req")
-    from otlp_messages import logs_request
-    from telemetry_sender import send
-
     send(
         "logs",
         logs_request(severity_number=0, severity_text="critical", attributes={"request_id": request_id}),
@@ -156,6 +154,22 @@ def test_keys_tell_records_apart_and_stay(request_id: str) -> None:
     keys = [key for key, _, _ in logs.keyed(asked)]
     assert len(set(keys)) == 5
     assert [key for key, _, _ in logs.keyed(replace(asked, min_level="WARN"))] == keys[2:]
+
+
+def test_what_was_sent_twice_is_shown_once() -> None:
+    request_id = unique("req")
+    once, twice = (
+        {"time_unix_nano": NOW_NS + at * S, "attributes": {"event": event, "request_id": request_id}}
+        for at, event in enumerate(("once", "twice"))
+    )
+    first = logs_request(**twice)
+    again = logs_request(**once)  # the sender repeats what it holds along with the rest
+    again.resource_logs.extend(logs_request(**twice).resource_logs)
+    send("logs", first)
+    send("logs", again)
+    logs = Logs(shared_store())
+    assert [each["event"] for each in logs.find(LogFilter(request_id=request_id))] == ["once", "twice"]
+    assert [each["event"] for each in logs.find(LogFilter(request_id=request_id), limit=1)] == ["twice"]
 
 
 @settings(max_examples=40)

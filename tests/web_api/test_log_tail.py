@@ -51,6 +51,29 @@ def test_it_begins_with_the_newest_and_goes_on_with_what_comes() -> None:
     assert _poll(of) == []
 
 
+def test_what_comes_while_it_begins_pushes_nothing_older_into_the_news() -> None:
+    service, clock = unique("tail"), Clock()
+    for number in range(3):
+        say(f"e{number}", number, service=service)
+
+    class Busy(Logs):
+        """A log to which two records come before every reading but the first."""
+
+        asked = 0
+
+        def keyed(self, asked: LogFilter, *, limit: int = 200) -> Any:
+            for number in range(2 * min(self.asked, 1)):
+                say(f"busy{self.asked}.{number}", 10 + self.asked + number / 2, service=service)
+            self.asked += 1
+            return super().keyed(asked, limit=limit)
+
+    of = LogTail(
+        Busy(shared_store(), clock_ns=clock), LogFilter(service=service), Parked(), backlog=4, clock_ns=clock
+    )
+    assert _poll(of) == ["e1", "e2", "busy1.0", "busy1.1"]
+    assert _poll(of) == ["busy2.0", "busy2.1"]
+
+
 def test_old_records_are_the_backlog_of_a_quiet_log() -> None:
     service, clock = unique("tail"), Clock()
     say("long ago", 0, service=service)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
-
-import promql_parser as parser
 
 from rushes.query.promql import PromQLError
+from rushes.query.promql.matching import selector
 from rushes.query.promql.parsing import parsed
 from rushes.query.promql.tree import selectors
 
 __all__ = ["checked_selectors", "formatted", "has_selector"]
-
-_OF_QUERY: Final = 'invalid parameter "query": '
 
 
 def formatted(expr: str) -> str:
@@ -31,12 +27,10 @@ def checked_selectors(texts: Sequence[str]) -> None:
     """Raises PromQLError unless each is a selector that doesn't simply mean every series."""
     for text in texts:
         try:
-            found = parsed(text)
+            selector(text)
         except PromQLError as error:
             if "non-empty matcher" in error.message:
                 raise PromQLError(
                     "bad_data", "match[] must contain at least one non-empty matcher"
                 ) from error
-            raise PromQLError("bad_data", error.message.removeprefix(_OF_QUERY)) from error
-        if not isinstance(found, parser.VectorSelector):
-            raise PromQLError("bad_data", f"parse error: {text[:200]!r} is not a series selector")
+            raise

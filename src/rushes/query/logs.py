@@ -6,24 +6,27 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from rushes.query.attributes import joined
 from rushes.query.log_filter import LogFilter
 from rushes.store.interface import Row, Store
 
-__all__ = ["Logs"]
+__all__ = ["KeyedRecord", "Logs"]
 
 _NS: Final = 1_000_000_000
 _WINDOWS_S: Final = (3_600, 86_400)
 
-# Rows that are alike in everything are one record that was sent twice. The key is a record's name, for who reads on.
+# Rows that are alike in everything are one record that was sent twice: the key is the record's name.
 _NEWEST: Final = """
 SELECT toUnixTimestamp64Nano(ts) AS ns, level, service, component, worker_id, event, request_id,
   body, context, context_typed, trace_id, span_id,
   hex(cityHash64(ts, trace_id, span_id, level, service, component, worker_id, event, request_id, body,
     context, context_typed)) AS key
-FROM logs WHERE %s ORDER BY toStartOfMinute(ts) DESC, ts DESC LIMIT {limit:UInt32}"""
+FROM logs WHERE %s ORDER BY toStartOfMinute(ts) DESC, ts DESC LIMIT 1 BY key LIMIT {limit:UInt32}"""
+
+KeyedRecord: TypeAlias = tuple[str, int, dict[str, Any]]
+"""A key that is the record's own, its time in nanoseconds since the epoch, and the record."""
 
 
 class Logs:
@@ -64,8 +67,8 @@ class Logs:
         """The newest `limit` records that fit, oldest first."""
         return [_record(row) for row in reversed(self._newest(asked, limit))]
 
-    def keyed(self, asked: LogFilter, *, limit: int = 200) -> list[tuple[str, int, dict[str, Any]]]:
-        """`find`, each record with a key that is its own, and its time in nanoseconds since the epoch."""
+    def keyed(self, asked: LogFilter, *, limit: int = 200) -> list[KeyedRecord]:
+        """`find`, each record with what tells it from others."""
         return [(row["key"], row["ns"], _record(row)) for row in reversed(self._newest(asked, limit))]
 
     def _newest(self, asked: LogFilter, limit: int) -> list[Row]:

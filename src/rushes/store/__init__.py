@@ -6,7 +6,9 @@ from rushes.store.interface import (
     Row,
     Store,
     StoreError,
+    StoreExhausted,
     StoreQueryError,
+    StoreTimeout,
     StoreUnavailable,
     Table,
 )
@@ -17,7 +19,9 @@ __all__ = [
     "Row",
     "Store",
     "StoreError",
+    "StoreExhausted",
     "StoreQueryError",
+    "StoreTimeout",
     "StoreUnavailable",
     "Table",
 ]

@@ -7,7 +7,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from rushes.store.interface import Param, StoreError, StoreQueryError, StoreUnavailable
+from rushes.store.interface import (
+    Param,
+    StoreError,
+    StoreExhausted,
+    StoreQueryError,
+    StoreTimeout,
+    StoreUnavailable,
+)
 
 __all__ = ["bound", "limited", "quoted", "rendered", "translated", "why"]
 
@@ -17,7 +24,11 @@ _CODE = re.compile(r"Code: (\d+)\. DB::(?:\w+)?Exception: ")
 _DEFECTS: Final = frozenset(
     {6, 10, 15, 16, 20, 27, 33, 36, 38, 41, 42, 43, 44, 46, 47, 53, 60, 62, 70, 117, 130, 352, 386, 456}
 )
-_READER_DEFECTS: Final = frozenset({72, 427, 457})  # number, regular expression, query parameter
+_KINDS: Final[dict[int, type[StoreError]]] = {
+    **dict.fromkeys((72, 427, 457), StoreQueryError),  # number, regular expression, query parameter
+    **dict.fromkeys((159, 160), StoreTimeout),  # exceeded, or going to be
+    241: StoreExhausted,
+}
 _NO_SPACE: Final = 243
 _ESCAPES: Final = str.maketrans(
     {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0", "\b": "\\b", "\f": "\\f"}
@@ -60,9 +71,9 @@ def translated(error: Exception | str, what: str) -> StoreError:
     match = _CODE.search(text)
     code = int(match.group(1)) if match else 0
     message = f"{what}: {text[:_MAX_TEXT]}"
-    if code in _READER_DEFECTS:
-        return StoreQueryError(message)
-    return StoreError(message) if code in _DEFECTS else StoreUnavailable(message)
+    if code in _DEFECTS:
+        return StoreError(message)
+    return _KINDS.get(code, StoreUnavailable)(message)
 
 
 def why(error: Exception) -> str:

@@ -27,6 +27,14 @@ class StoreUnavailable(StoreError):  # noqa: N818  the name is part of the contr
     """The store can't do it now (disk full, memory or time limit, closed): worth repeating later."""
 
 
+class StoreTimeout(StoreUnavailable):
+    """The statement took longer than it may."""
+
+
+class StoreExhausted(StoreUnavailable):
+    """The statement needs more memory than there is for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Partition:
     """A part of a table that can be dropped whole: a day, or all of a table that isn't divided.

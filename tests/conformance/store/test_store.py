@@ -14,7 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rushes.store.interface import StoreError, StoreQueryError, StoreUnavailable, Table
+from rushes.store.interface import (
+    StoreError,
+    StoreExhausted,
+    StoreQueryError,
+    StoreTimeout,
+    StoreUnavailable,
+    Table,
+)
 from rushes.store.schema import ARROW, MIGRATIONS, TTL_COLUMNS
 from rushes.store.sql_store import SqlStore
 from telemetry_store import NOW_S, RETENTION_S, unique
@@ -167,8 +174,12 @@ def test_errors_tell_defects_from_bad_patterns_and_from_limits(store: SqlStore) 
     with pytest.raises(StoreError) as caught:
         store.rows("SELECT nothing FROM nowhere")
     assert type(caught.value) is StoreError
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreTimeout):
         store.query("SELECT count() AS n FROM numbers(1000000000000)", timeout_s=0.05)
+    with pytest.raises(StoreExhausted):
+        store.query(
+            "SELECT groupArray(number) AS n FROM numbers(10000000) SETTINGS max_memory_usage = 1000000"
+        )
     # Not what the failed statement had counted so far, nor a piece of its reply.
     assert store.rows("SELECT 1 AS one") == [{"one": 1}]
     many = "SELECT count() AS n FROM numbers(1000) SETTINGS max_block_size = 10"

@@ -29,11 +29,13 @@ class Counting:
 
     def __init__(self, clock: Clock, takes: float = 0) -> None:
         self.timeouts: list[float | None] = []
+        self.statements: list[str] = []
         self._clock = clock
         self._takes = takes
 
     def query(self, sql: str, params: Any = None, *, timeout_s: float | None = None) -> Any:
         self.timeouts.append(timeout_s)
+        self.statements.append(sql)
         self._clock.now += self._takes
         return shared_store().query(sql, params, timeout_s=timeout_s)
 
@@ -77,6 +79,22 @@ def test_one_statement_is_asked_once() -> None:
     assert len(store.timeouts) == 3  # are there histograms, the rates, the labels
     promql.instant(f"rate({name}[1m])", NOW_S + 10)
     assert len(store.timeouts) == 5  # the labels are known by now
+
+
+def test_what_is_asked_does_not_depend_on_earlier_queries() -> None:
+    name, other = unique("planned_total"), unique("planned_total")
+    for n in range(3):
+        seed(name, {0.0: 1.0, 10.0: 2.0}, n=str(n), odd=str(n % 2))
+        seed(other, {0.0: 1.0, 10.0: 2.0}, n=str(n), odd=str(n % 2))
+    fresh: Any = Counting(Clock())
+    PromQL(fresh).range(f'rate({name}{{odd="1"}}[1m])', NOW_S, NOW_S + 600, 10)
+    used: Any = Counting(Clock())
+    promql = PromQL(used)
+    for query in (name, f"rate({name}[1m])", other, f'{name}{{odd!="1"}}'):
+        promql.range(query, NOW_S, NOW_S + 600, 10)
+    used.statements.clear()
+    promql.range(f'rate({name}{{odd="1"}}[1m])', NOW_S, NOW_S + 600, 10)
+    assert used.statements == fresh.statements[:2]  # all but the labels, which never change
 
 
 @pytest.mark.parametrize(

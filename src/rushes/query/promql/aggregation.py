@@ -221,14 +221,13 @@ def ranked(of: Vector, grouping: Grouping, k: Floats, notes: Notes, *, largest: 
         _demand_integers(k)
         return Vector.empty(of.values.shape[1])
     _demand_integers(k)
-    sign = -1.0 if largest else 1.0
     present = np.zeros(of.present.shape, dtype=bool)
     best: list[int] = []
     by_labels = sorted(range(len(of.labels)), key=lambda row: key_of(of.labels[row]))
     of = of.rows(by_labels)
     for rows in _Groups.of(of, grouping).members:
         values, there = of.values[rows], of.present[rows]
-        order = np.lexsort((sign * values, np.isnan(values), ~there), axis=0)
+        order = np.lexsort((-values if largest else values, np.isnan(values), ~there), axis=0)
         rank = np.argsort(order, axis=0)
         present[rows] = there & (rank + 1 <= np.trunc(k)[None, :])
         best += [rows[place] for place in order[:, 0].tolist()]

@@ -68,18 +68,20 @@ class _Reader(SelectorReader):
         while self._next.kind is Kind.OPERATOR and _BINDING.get(self._next.text.lower(), 0) > least:
             operator = self._take()
             name = operator.text.lower()
+            has_bool = self._is("bool")
             modified = self._modifiers(operator, left)
             right = self._expression(_BINDING[name] - (name == "^"))
-            left = self._binary(left, right, operator, name, modified)
+            checks = [*left.checks, *right.checks, *modified]
+            if name in _COMPARISONS and not has_bool and left.type == right.type == "scalar":
+                checks.append(Fault("comparisons between scalars must use BOOL modifier", operator.start))
+            left = self._binary(left, right, name, checks)
         return left
 
     def _modifiers(self, operator: Token, left: Node) -> list[Fault]:
         """Read what stands between an operator and its right side; what is wrong with it."""
         name, found = operator.text.lower(), []
-        self._bool = False
         if self._is("bool"):
             self._take()
-            self._bool = True
             if name not in _COMPARISONS:
                 found.append(Fault("bool modifier can only be used on comparison operators", operator.start))
         on: list[str] = []
@@ -106,11 +108,8 @@ class _Reader(SelectorReader):
             self._expect(")", "fill modifier", '")"')
         return found
 
-    def _binary(self, left: Node, right: Node, operator: Token, name: str, modified: list[Fault]) -> Node:
-        checks = [*left.checks, *right.checks, *modified]
+    def _binary(self, left: Node, right: Node, name: str, checks: list[Fault]) -> Node:
         types = (left.type, right.type)
-        if name in _COMPARISONS and not self._bool_of(operator) and types == ("scalar", "scalar"):
-            checks.append(Fault("comparisons between scalars must use BOOL modifier", operator.start))
         if name in _SETS and "scalar" in types:
             checks.append(Fault(f'set operator "{name}" not allowed in binary scalar expression', left.start))
         message = "binary expression must contain only scalar and instant vector types"
@@ -118,11 +117,6 @@ class _Reader(SelectorReader):
         checks += [Fault(message, side.start) for side in wrong]
         kind = "scalar" if types == ("scalar", "scalar") else "instant vector"
         return Node(left.start, kind, checks=checks)
-
-    def _bool_of(self, operator: Token) -> bool:
-        place = self._words.index(operator)
-        following = self._words[place + 1]
-        return following.kind is Kind.KEYWORD and following.text.lower() == "bool"
 
     def _operand(self) -> Node:
         if self._is("+", "-"):

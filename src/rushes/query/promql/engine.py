@@ -29,9 +29,11 @@ from rushes.query.promql.reader import Reader
 from rushes.query.promql.selectors import Grid, Windows
 from rushes.store.interface import Store
 
-__all__ = ["PromQL"]
+__all__ = ["MAX_STEPS", "PromQL"]
 
-_MAX_STEPS: Final = 11_000
+MAX_STEPS: Final = 11_000
+"""How many steps a range may have."""
+
 _MAX_SAMPLES: Final = 50_000_000
 _ORDERED: Final = ("sort", "sort_desc", "sort_by_label", "sort_by_label_desc", "topk", "bottomk")
 
@@ -109,28 +111,20 @@ class PromQL:
         """
         start, end, step = _ms(start_s), _ms(end_s), _ms(step_s)
         if end < start:
-            raise PromQLError(
-                "bad_data", 'invalid parameter "end": end timestamp must not be before start time'
-            )
+            raise PromQLError("bad_data", "the end must not be before the start")
         if step <= 0:
+            raise PromQLError("bad_data", f"the step must be a millisecond or more, not {step_s} s")
+        if (end - start) // step > MAX_STEPS:
             raise PromQLError(
                 "bad_data",
-                'invalid parameter "step": zero or negative query resolution step widths are not accepted. '
-                "Try a positive integer",
-            )
-        if (end - start) // step > _MAX_STEPS:
-            raise PromQLError(
-                "bad_data",
-                f"exceeded maximum resolution of {_MAX_STEPS:,} points per timeseries. "
-                "Try decreasing the query resolution (?step=XX)",
+                f"the range has more than {MAX_STEPS:,} steps: take a longer step, or a shorter range",
             )
         parse = parsed(expr, experimental=self._experimental)
         kind = _RANGELESS.get(type(parse))
         if kind is not None:
             raise PromQLError(
                 "bad_data",
-                f'invalid parameter "query": invalid expression type "{kind}" for range query, '
-                "must be Scalar or instant Vector",
+                f'invalid expression type "{kind}" for range query, must be Scalar or instant Vector',
             )
         times = np.arange(start, end + 1, step, dtype=np.int64)
         evaluation = self._evaluation(Grid(times, start, end), deadline, lookback_s)

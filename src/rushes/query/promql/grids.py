@@ -12,8 +12,7 @@ from typing import Any, Final
 import numpy as np
 import promql_parser as parser
 
-from rushes.query.promql.matching import metric_of, tests_of
-from rushes.query.promql.model import Floats, Labels, Mask, Vector
+from rushes.query.promql.model import Floats, Mask, Vector
 from rushes.query.promql.reader import Reader
 from rushes.query.promql.selectors import STALE, Grid, chosen, numbers
 
@@ -31,15 +30,11 @@ GRID_FUNCTIONS: Final = {
 """The store's function for each of PromQL's; the selector itself is the one without a name."""
 
 _NOT_STALE: Final = f" AND reinterpretAsUInt64(value) != {STALE}"
-_UNLESS_STALE: Final = f"arrayMap(x -> if(reinterpretAsUInt64(assumeNotNull(x)) = {STALE}, NULL, x), %s)"
-# The store would go down to one thread where little memory is allowed; these functions need little each.
+# In order, one series after another takes no memory; that there is little of it is no reason to go down to one thread.
 _SETTINGS: Final = (
-    " SETTINGS enable_time_series_aggregate_functions = 1, max_threads_min_free_memory_per_thread = 0, "
-    "optimize_aggregation_in_order = %d"
+    " SETTINGS enable_time_series_aggregate_functions = 1, optimize_aggregation_in_order = 1, "
+    "max_threads_min_free_memory_per_thread = 0"
 )
-_FEW: Final = 300  # series of a metric that are all read sooner than some of them are looked up
-_HELD: Final = 20_000_000  # samples that all series together may have, to be worked on side by side
-_DENSE_MS: Final = 10_000  # an interval between samples that few have shorter
 
 
 def per_series(
@@ -57,34 +52,23 @@ def per_series(
         f"{GRID_FUNCTIONS[name]}(fromUnixTimestamp64Milli({start}, 'UTC'), fromUnixTimestamp64Milli({end}, 'UTC'), "
         f"toDecimal64('{step / 1000:.3f}', 3), toDecimal64('{range_ms / 1000:.3f}', 3))(ts, value)"
     )
-    tests, metric = tests_of(of), metric_of(of)
-    whole = bool(tests) and metric is not None and 0 < reader.known(metric) <= _FEW
-    where, params = chosen(of, start - range_ms, end, whole=whole)
+    where, params = chosen(of, start - range_ms, end)
     if name:
         where += _NOT_STALE
-    else:
-        # A stale marker ends a series: it is the newest sample, and no value.
-        values_at = _UNLESS_STALE % values_at
-    # One series after another takes no memory, side by side is faster.
-    estimate = reader.known(metric) * (end - start + range_ms) // _DENSE_MS if metric is not None else 0
-    settings = _SETTINGS % (not 0 < estimate < _HELD)
     table = reader.table(
-        f"SELECT series_id, {values_at} AS grid FROM samples WHERE {where} GROUP BY series_id{settings}",
+        f"SELECT series_id, {values_at} AS grid FROM samples WHERE {where} GROUP BY series_id{_SETTINGS}",
         params,
     )
     labels, table = reader.labelled(table)
     reader.bound(table.num_rows * len(times))
     values, present = _matrix(table["grid"], table.num_rows)
-    if whole and tests:
-        rows = [row for row, each in enumerate(labels) if _passes(each, tests)]
-        labels, values, present = [labels[row] for row in rows], values[rows], present[rows]
+    if not name:
+        # A stale marker ends a series: it is the newest sample, and no value.
+        stale = values.view(np.uint64) == STALE
+        values, present = np.where(stale, 0.0, values), present & ~stale
     if not _finite(values, present):
         return None
     return Vector(labels, *_spread(values, present, len(times)))
-
-
-def _passes(labels: Labels, tests: list[tuple[str, str, bool]]) -> bool:
-    return all((labels.get(name, "") == value) == equal for name, value, equal in tests)
 
 
 def _matrix(lists: Any, rows: int) -> tuple[Floats, Mask]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,12 +19,7 @@ class Identities:
 
     def __init__(self) -> None:
         self._labels: dict[int, Labels] = {}
-        self._sizes: Counter[str] = Counter()
         self._lock = threading.Lock()
-
-    def known(self, metric: str) -> int:
-        """How many series of a metric have been read so far."""
-        return self._sizes[metric]
 
     def labels(self, ids: list[int], fetch: Callable[[list[int]], Any]) -> list[Labels | None]:
         """The labels of each id, `__name__` included; None for one that the store doesn't know either.
@@ -41,10 +35,6 @@ class Identities:
             with self._lock:
                 if len(self._labels) + len(found) > _KEPT:
                     self._labels = {}
-                    self._sizes.clear()
-                self._sizes.update(
-                    labels[NAME] for identity, labels in found.items() if identity not in self._labels
-                )
                 self._labels |= found
             known = {**{each: known[each] for each in ids if each in known}, **found}
         return [known.get(each) for each in ids]

@@ -15,10 +15,8 @@ __all__ = [
     "condition",
     "equalities",
     "matchers_of",
-    "metric_of",
     "on_metric",
     "selector",
-    "tests_of",
 ]
 
 _OPERATORS: Final = (  # the parser's enumerations can be compared, but are no keys
@@ -31,14 +29,14 @@ _PATTERNS: Final = (parser.MatchOp.Re, parser.MatchOp.NotRe)
 
 
 def selector(text: str) -> parser.VectorSelector:
-    """A series selector, such as an API's `match[]` has.
+    """A series selector by itself.
 
     Raises:
         PromQLError: it is none.
     """
-    expr = parsed(text, parameter="match[]")
+    expr = parsed(text)
     if not isinstance(expr, parser.VectorSelector):
-        raise PromQLError("bad_data", f'invalid parameter "match[]": {text} is not a series selector')
+        raise PromQLError("bad_data", f"parse error: {text[:200]!r} is not a series selector")
     return expr
 
 
@@ -70,25 +68,6 @@ def on_metric(of: parser.VectorSelector, prefix: str = "k") -> tuple[str, dict[s
 def by_metric_alone(of: parser.VectorSelector) -> bool:
     """Whether all matchers are about the metric's name."""
     return all(matcher.name == NAME for matcher in matchers_of(of))
-
-
-def metric_of(of: parser.VectorSelector) -> str | None:
-    """The one metric that a selector means, if it means one."""
-    for matcher in matchers_of(of):
-        if matcher.name == NAME and matcher.op == parser.MatchOp.Equal:
-            return str(matcher.value)
-    return None
-
-
-def tests_of(of: parser.VectorSelector) -> list[tuple[str, str, bool]] | None:
-    """The label matchers as (label, value, whether equal); None if there is a pattern, which is for the store."""
-    found = []
-    for matcher in matchers_of(of):
-        if matcher.op in _PATTERNS:
-            return None
-        if matcher.name != NAME:
-            found.append((matcher.name, matcher.value, matcher.op == parser.MatchOp.Equal))
-    return found
 
 
 def _condition(matchers: list[parser.Matcher], prefix: str) -> tuple[str, dict[str, Param]]:

@@ -24,13 +24,12 @@ _EVALUATED: Final = (
 )
 
 
-def parsed(expr: str, *, experimental: bool = False, parameter: str = "query") -> Any:
+def parsed(expr: str, *, experimental: bool = False) -> Any:
     """A query's expression.
 
     Args:
         expr: the query.
         experimental: whether functions are allowed that Prometheus has behind a feature flag.
-        parameter: what the query is called in an error.
 
     Raises:
         PromQLError: it is none, or uses what Prometheus has behind a feature flag.
@@ -39,11 +38,10 @@ def parsed(expr: str, *, experimental: bool = False, parameter: str = "query") -
     try:
         found = parser.parse(without_raw_strings(expr))
     except ValueError as error:
-        said = diagnose(expr) or f"1:1: parse error: {error}"
-        raise PromQLError("bad_data", f'invalid parameter "{parameter}": {said}') from error
+        raise PromQLError("bad_data", diagnose(expr) or f"1:1: parse error: {error}") from error
     for node in nodes(found):
         if fault := _fault(expr, node, _EVALUATED if experimental else ()):
-            raise PromQLError("bad_data", f'invalid parameter "{parameter}": {fault}')
+            raise PromQLError("bad_data", fault)
     return found
 
 

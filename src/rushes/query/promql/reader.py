@@ -10,13 +10,10 @@ import pyarrow as pa
 from rushes.query.promql.deadline import Deadline
 from rushes.query.promql.identities import Identities
 from rushes.query.promql.model import Labels, PromQLError
-from rushes.store.interface import Param, Store, StoreError, StoreQueryError, StoreUnavailable
+from rushes.store.interface import Param, Store, StoreError, StoreExhausted, StoreQueryError, StoreTimeout
 
 __all__ = ["Reader"]
 
-# What ClickHouse says when a statement ran out of time or memory.
-_TIMEOUT: Final = ("Code: 159.", "Code: 160.")
-_MEMORY: Final = "Code: 241."
 _AT_ONCE: Final = 10_000
 _LABELS: Final = (
     "SELECT series_id, any(metric) AS metric, any(labels) AS of_series FROM series "
@@ -40,7 +37,6 @@ class Reader:
         self.deadline = deadline
         self.max_samples = max_samples
         self._tables: dict[tuple[Any, ...], Any] = {}
-        self._known: dict[str, int] = {}
 
     def table(self, sql: str, params: Mapping[str, Param]) -> Any:
         """A `pyarrow.Table`, from memory if this query has asked the same before.
@@ -68,10 +64,6 @@ class Reader:
             table = table.filter(pa.array([each is not None for each in found]))
         return labels, table
 
-    def known(self, metric: str) -> int:
-        """How many series of a metric other queries have read: a hint, the same for the whole of this query."""
-        return self._known.setdefault(metric, self._identities.known(metric))
-
     def _unknown(self, ids: list[int]) -> Any:
         # So many at a time as a statement has room for.
         return pa.concat_tables(
@@ -94,14 +86,13 @@ class Reader:
             return self._store.query(sql, params, timeout_s=remaining if remaining < float("inf") else None)
         except StoreQueryError as error:
             raise PromQLError("bad_data", f"a matcher can't be evaluated: {error}") from error
-        except StoreUnavailable as error:
+        except StoreTimeout as error:
             self.deadline.check()
-            if any(code in str(error) for code in _TIMEOUT):
-                raise PromQLError("timeout", "query timed out in query execution") from error
-            if _MEMORY in str(error):
-                raise _too_many() from error
-            raise PromQLError("execution", str(error)) from error
+            raise PromQLError("timeout", "query timed out in query execution") from error
+        except StoreExhausted as error:
+            raise _too_many() from error
         except StoreError as error:
+            self.deadline.check()
             raise PromQLError("execution", str(error)) from error
 
 

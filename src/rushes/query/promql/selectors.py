@@ -210,12 +210,10 @@ def has_histograms(reader: Reader, of: parser.VectorSelector) -> bool:
     return bool(reader.table(f"SELECT 1 AS one FROM histograms WHERE {where} LIMIT 1", params).num_rows)
 
 
-def chosen(
-    of: parser.VectorSelector, after: int, until: int, *, whole: bool = False
-) -> tuple[str, dict[str, Param]]:
-    """SQL on `metric`, `series_id` and `ts` for the samples of a selector, or the whole metric, in (after, until]."""
+def chosen(of: parser.VectorSelector, after: int, until: int) -> tuple[str, dict[str, Param]]:
+    """SQL on `metric`, `series_id` and `ts` for the samples of a selector in (after, until]."""
     where, params = on_metric(of)
-    if not whole and not by_metric_alone(of):
+    if not by_metric_alone(of):
         condition_, more = condition(of)
         where += f" AND series_id IN (SELECT series_id FROM series WHERE {condition_})"
         params |= more

@@ -9,12 +9,11 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from rushes.query.promql import PromQLError
+from rushes.query.promql import MAX_STEPS, PromQLError
 from rushes.web.api.numbers import duration, moment
 
-__all__ = ["MAX_POINTS", "Form", "bad_parameter"]
+__all__ = ["Form", "bad_parameter"]
 
-MAX_POINTS: Final = 11_000
 _MAX_FORM: Final = 1 << 20
 _MAX_FIELDS: Final = 10_000
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
@@ -82,10 +81,10 @@ class Form:
                 "step",
                 "zero or negative query resolution step widths are not accepted. Try a positive integer",
             )
-        if (end - start) // step > MAX_POINTS:
+        if (end - start) // step > MAX_STEPS:
             raise PromQLError(
                 "bad_data",
-                f"exceeded maximum resolution of {MAX_POINTS:,} points per timeseries. "
+                f"exceeded maximum resolution of {MAX_STEPS:,} points per timeseries. "
                 "Try decreasing the query resolution (?step=XX)",
             )
         return start, end, step

@@ -88,7 +88,7 @@ class _Api:
         try:
             return _Found(formatted(given.text("query")))
         except PromQLError as error:
-            raise bad_parameter("query", _plain(error.message)) from error
+            raise bad_parameter("query", error.message) from error
 
     def series(self, given: Form, _: Deadline) -> _Found:
         limit, match = given.limit(), given.all("match[]")
@@ -130,12 +130,9 @@ class _Api:
         if end < start:
             raise PromQLError("bad_data", "end timestamp must not be before start timestamp")
         expr = given.text("query")
-        try:
-            if not has_selector(expr):
-                return _Found()
-            found = self._readers.series.exemplars(expr, start, end)
-        except PromQLError as error:
-            raise PromQLError(error.error_type, _plain(error.message)) from error
+        if not has_selector(expr):
+            return _Found()
+        found = self._readers.series.exemplars(expr, start, end)
         return _Found(json=f"[{','.join(_exemplars(one) for one in found)}]")
 
     def rules(self, given: Form, _: Deadline) -> _Found:
@@ -153,7 +150,7 @@ class _Api:
             result = evaluate(given.text("query"))
         except PromQLError as error:
             if error.error_type == "bad_data":
-                raise bad_parameter("query", _plain(error.message)) from error
+                raise bad_parameter("query", error.message) from error
             raise
         warnings = _some(result.warnings, "warning")
         if limit is not None and result.kind in {"vector", "matrix"} and len(result.series) > limit:
@@ -291,11 +288,6 @@ def _some(notes: list[str], what: str) -> list[str]:
     if more <= 0:
         return list(notes)
     return [*notes[:_MAX_NOTES], f"{more} more {what} annotations omitted"]
-
-
-def _plain(message: str) -> str:
-    """A query's error without the words that say where it stood, which each endpoint puts in its own way."""
-    return message.removeprefix("invalid parameter 'query': ").removeprefix('invalid parameter "query": ')
 
 
 def _unescaped(name: str) -> str:

@@ -10,10 +10,11 @@ import json
 import logging
 import re
 import secrets
+import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import anyio
@@ -23,7 +24,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Send
 
-from rushes.query import LogFilter, Logs, Readers
+from rushes.query import KeyedRecord, LogFilter, Logs, Readers
 from rushes.sdk import instruments
 from rushes.web.api.answers import Outcome
 from rushes.web.api.asked import log_filter
@@ -51,21 +52,54 @@ _TOO_SLOW: Final = "you read too slowly: the connection ends here, connect again
 logger = logging.getLogger(__name__)
 
 
+class _Sent:
+    """The keys of what a connection had, each with its event's number (0: it counts as sent, without an event).
+
+    Written by the connection's thread, and read by the event loop, where its client has come back on another one.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: OrderedDict[str, int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._numbers
+
+    def add(self, numbers: Mapping[str, int]) -> None:
+        with self._lock:
+            self._numbers |= numbers
+            while len(self._numbers) > _REMEMBERED:
+                self._numbers.popitem(last=False)
+
+    def up_to(self, number: int) -> list[str]:
+        """The keys of all that was sent before, and with, the event of this number."""
+        with self._lock:
+            return [key for key, each in self._numbers.items() if each <= number]
+
+
 class Parked:
     """What ended connections had sent, so that each can go on where it was: the newest of them, in this process."""
 
     def __init__(self) -> None:
-        self._sent: OrderedDict[str, OrderedDict[str, int]] = OrderedDict()
+        self._sent: OrderedDict[str, _Sent] = OrderedDict()
 
-    def keep(self, token: str, sent: OrderedDict[str, int]) -> None:
+    def keep(self, token: str, sent: _Sent) -> None:
         self._sent[token] = sent
         while len(self._sent) > _PARKED:
             self._sent.popitem(last=False)
 
-    def take(self, token: str, number: int) -> OrderedDict[str, int] | None:
-        """What a connection had sent up to its event of this number."""
+    def take(self, token: str, number: int) -> list[str] | None:
+        """The keys of what a connection had sent up to its event of this number; None if that isn't known."""
         sent = self._sent.get(token)
-        return None if sent is None else OrderedDict((k, n) for k, n in sent.items() if n <= number)
+        return None if sent is None else sent.up_to(number)
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """The last event that a client has: its record's time, and whether what was sent before it is known."""
+
+    ns: int
+    is_known: bool
 
 
 class LogTail:
@@ -93,50 +127,60 @@ class LogTail:
         self._logs = logs
         self._asked = asked
         self._clock_ns = clock_ns
-        self._backlog: int | None = backlog
-        self._after_ns: int | None = None
-        self._strictly = False
+        self._backlog = backlog
+        self._begun = False
         self._number = 0
         self.token: Final = secrets.token_hex(8)
-        self._sent: OrderedDict[str, int] = OrderedDict()
+        self._sent = _Sent()
+        self._last: _Last | None = None
         found = _EVENT_ID.fullmatch(last_event_id.strip())
         if found is not None:
             before = parked.take(found.group(2), int(found.group(3)))
-            self._backlog = None
-            self._after_ns = int(found.group(1))
-            self._strictly = before is None
-            for key in before or ():
-                self._sent[key] = 0
+            self._last = _Last(int(found.group(1)), before is not None)
+            self._sent.add(dict.fromkeys(before or (), 0))
         parked.keep(self.token, self._sent)
 
     def poll(self) -> tuple[list[tuple[str, dict[str, Any]]], bool]:
         """Records that are new, oldest first, each with its event's id; and whether there were more than fit."""
-        backlog, after_ns, strictly = self._backlog, self._after_ns, self._strictly
-        since_ns = self._clock_ns() - _LATE_NS
-        if after_ns is not None:
-            since_ns = min(since_ns, after_ns if strictly else after_ns - _LATE_NS)
-        asked = replace(self._asked, since_ns=max(0, since_ns, self._asked.since_ns or 0))
-        rows = self._logs.keyed(asked, limit=_AT_ONCE)
-        new = [row for row in rows if row[0] not in self._sent]
-        if strictly and after_ns is not None:
-            new = [row for row in new if row[1] > after_ns]
-        overflow = backlog is None and len(rows) == _AT_ONCE and len(new) == _AT_ONCE
-        if backlog is not None:  # what was there before counts as sent
-            if len(rows) < backlog:
-                rows = self._logs.keyed(self._asked, limit=backlog)
-            new = rows[max(0, len(rows) - backlog) :]
-        self._backlog = self._after_ns = None
-        self._strictly = False
-        for key, _, _ in rows:
-            self._sent.setdefault(key, 0)
+        if self._begun:
+            new = self._unsent(self._clock_ns() - _LATE_NS)
+        elif self._last is None:
+            new = self._newest()
+        elif self._last.is_known:
+            new = self._unsent(min(self._clock_ns(), self._last.ns) - _LATE_NS)
+        else:
+            new = self._after(self._last.ns)
+        overflow = len(new) == _AT_ONCE and (self._begun or self._last is not None)
+        self._begun = True
         events = []
+        numbers: dict[str, int] = {}
         for key, ns, record in new:
             self._number += 1
-            self._sent[key] = self._number
+            numbers[key] = self._number
             events.append((f"{ns}.{self.token}.{self._number}", record))
-        while len(self._sent) > _REMEMBERED:
-            self._sent.popitem(last=False)
+        self._sent.add(numbers)
         return events, overflow
+
+    def _newest(self) -> list[KeyedRecord]:
+        """The backlog. Whatever else is there already counts as sent."""
+        newest = recent = self._since(self._clock_ns() - _LATE_NS)
+        if len(recent) < self._backlog:
+            newest = self._logs.keyed(self._asked, limit=self._backlog)
+        self._sent.add({key: 0 for key, _, _ in recent})
+        return newest[max(0, len(newest) - self._backlog) :]
+
+    def _after(self, last_ns: int) -> list[KeyedRecord]:
+        """What has a later time. Of the rest nobody knows any more whether it was sent: it counts as sent."""
+        recent = self._since(min(self._clock_ns() - _LATE_NS, last_ns))
+        self._sent.add({key: 0 for key, _, _ in recent})
+        return [record for record in recent if record[1] > last_ns]
+
+    def _unsent(self, since_ns: int) -> list[KeyedRecord]:
+        return [record for record in self._since(since_ns) if record[0] not in self._sent]
+
+    def _since(self, since_ns: int) -> list[KeyedRecord]:
+        since_ns = max(0, since_ns, self._asked.since_ns or 0)
+        return self._logs.keyed(replace(self._asked, since_ns=since_ns), limit=_AT_ONCE)
 
 
 class _StuckError(Exception):
