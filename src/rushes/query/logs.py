@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from rushes.query.attributes import joined
 from rushes.query.log_filter import LogFilter
-from rushes.store.interface import Row, Store
+from rushes.store.interface import Param, Row, Store
 
 __all__ = ["KeyedRecord", "Logs"]
 
@@ -23,7 +23,7 @@ SELECT toUnixTimestamp64Nano(ts) AS ns, level, service, component, worker_id, ev
   body, context, context_typed, trace_id, span_id,
   hex(cityHash64(ts, trace_id, span_id, level, service, component, worker_id, event, request_id, body,
     context, context_typed)) AS key
-FROM logs WHERE %s ORDER BY toStartOfMinute(ts) DESC, ts DESC LIMIT 1 BY key LIMIT {limit:UInt32}"""
+FROM logs WHERE %s ORDER BY toStartOfMinute(ts) DESC, ts DESC LIMIT {limit:UInt32}"""
 
 KeyedRecord: TypeAlias = tuple[str, int, dict[str, Any]]
 """A key that is the record's own, its time in nanoseconds since the epoch, and the record."""
@@ -78,11 +78,20 @@ class Logs:
         windows = () if asked.is_narrow else _WINDOWS_S
         for window in (*windows, None):
             within = asked if window is None else replace(asked, start_ns=max(0, now_ns - window * _NS))
-            where, params = within.sql()
-            rows = self._store.rows(_NEWEST % where, params | {"limit": limit})
+            rows = self._distinct(*within.sql(), limit)
             if len(rows) >= limit:
                 break
         return rows
+
+    def _distinct(self, where: str, params: dict[str, Param], limit: int) -> list[Row]:
+        """The newest rows, each once. The store could tell them apart too, but would read far more for it."""
+        asked = limit
+        while True:
+            rows = self._store.rows(_NEWEST % where, params | {"limit": asked})
+            distinct = list({row["key"]: row for row in rows}.values())
+            if len(distinct) >= limit or len(rows) < asked:
+                return distinct[:limit]
+            asked *= 2
 
 
 def _record(row: Row) -> dict[str, Any]:
