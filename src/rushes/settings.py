@@ -7,7 +7,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import platformdirs
 from pydantic import (
@@ -31,12 +31,13 @@ from pydantic_settings import (
 
 from rushes.catalog import MODELS
 
-__all__ = ["Scrape", "Settings", "SettingsError", "Veo", "load"]
+__all__ = ["Cost", "Scrape", "Settings", "SettingsError", "Veo", "load"]
 
 _DURATION = re.compile(r"(?P<count>\d+) ?(?P<unit>[smhdw])")
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _MAX_SIZE: Final = 10 << 30
 _TOML: Final = "rushes.toml"
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _WEIGHTED: Final = tuple(name for name in MODELS if name != "VEO3")  # that one is an API
 
 
@@ -110,6 +111,22 @@ class Veo(BaseModel):
         return self.vertex or self.project is not None
 
 
+class Cost(BaseModel):
+    """What the platform pays and is paid, in US dollars: `[cost]` of rushes.toml. What is not set is not known."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    gpu_usd_per_hour: dict[str, Price] = Field(default_factory=dict)  # by a part of the GPU's name
+    cpu_usd_per_hour: Price | None = None  # of a worker that has no GPU
+    provider_usd_per_second: Price | None = None  # of video that VEO3's provider made
+    credit_usd: Price | None = None  # what a credit is sold for
+
+    def of_gpu(self, name: str) -> float | None:
+        """An hour of the GPU of this product name: the price of the longest part of it that has one."""
+        parts = [part for part in self.gpu_usd_per_hour if part.lower() in name.lower()]
+        return self.gpu_usd_per_hour[max(parts, key=len)] if parts else None
+
+
 class Settings(BaseSettings):
     """All settings of `rushes up` and of the processes that it starts."""
 
@@ -147,6 +164,7 @@ class Settings(BaseSettings):
     price: int = Field(1, ge=0)  # credits a second of video
     prices: dict[str, int] = Field(default_factory=dict)  # and for single models
     veo: Veo = Veo()
+    cost: Cost = Cost()
     max_queue_depth: int = Field(1000, ge=1)
     otlp_endpoint: str | None = None
     torch_threads: int | None = Field(None, ge=1)

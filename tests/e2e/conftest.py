@@ -11,6 +11,7 @@ from platform_process import Platform, start, stop
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    running = start(tmp_path_factory.mktemp("platform") / "data")
+    prices = {"RUSHES_COST__CPU_USD_PER_HOUR": "0.36", "RUSHES_COST__CREDIT_USD": "0.05"}
+    running = start(tmp_path_factory.mktemp("platform") / "data", **prices)
     yield running
     assert stop(running) == [], "processes are left over"

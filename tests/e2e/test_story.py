@@ -168,6 +168,11 @@ def test_every_metric_that_is_not_pending_is_emitted(platform: Platform) -> None
         "rushes_store_dropped_rows_total",
         "rushes_store_dropped_bytes_total",
     }
+    for name in ("revenue_per_generation_usd_count", "rushes_cost_per_delivered_second_usd_count"):
+        assert sums[name] > 0  # this platform has prices
+    assert sums["rushes_compute_cost_usd_total"] == pytest.approx(
+        sums["rushes_compute_seconds_total"] * 0.0001
+    )
     for name, metric in METRICS.items():
         if metric.status is Status.PENDING:
             assert name not in sums

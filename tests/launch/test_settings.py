@@ -12,7 +12,7 @@ from rushes.settings import SettingsError, load
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("PORT", "HOST", "TOKEN", "WEIGHTS", "DATA_DIR", "VEO"):
+    for name in ("PORT", "HOST", "TOKEN", "WEIGHTS", "DATA_DIR", "VEO", "COST"):
         monkeypatch.delenv(f"RUSHES_{name}", raising=False)
 
 
@@ -58,6 +58,21 @@ def test_the_token_is_in_no_error_and_no_repr(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(SettingsError) as caught:
         load(port=-1)
     assert "canary" not in str(caught.value)
+
+
+def test_prices_come_from_variables_or_the_file_and_are_never_negative(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert load().cost.credit_usd is None
+    (tmp_path / "rushes.toml").write_text("[cost]\ncredit_usd = 0.02\n[cost.gpu_usd_per_hour]\nH100 = 2.5\n")
+    monkeypatch.setenv("RUSHES_COST__CPU_USD_PER_HOUR", "0.4")
+    cost = load().cost
+    assert (cost.credit_usd, cost.cpu_usd_per_hour, cost.provider_usd_per_second) == (0.02, 0.4, None)
+    assert cost.of_gpu("NVIDIA H100 80GB HBM3") == 2.5
+    for wrong in ("-1", "nan", "inf"):
+        monkeypatch.setenv("RUSHES_COST__CREDIT_USD", wrong)
+        with pytest.raises(SettingsError, match=rf"cost.credit_usd: .*got '{wrong}'"):
+            load()
 
 
 def test_googles_key_comes_from_variables_or_the_file_and_is_in_no_error(

@@ -181,11 +181,12 @@ def test_a_videos_state_follows_its_events(store: ChdbStore) -> None:
     assert (ended.status, ended.finished_ns, ended.duration_ns) == ("completed", NOW_NS + 8 * S, 8 * S)
     span(
         trace_id, "video_generation_request", 0, 9 * S,
-        attributes={"request_id": request_id, "rushes.attributed_ratio": 0.98},
+        attributes={"request_id": request_id, "rushes.attributed_ratio": 0.98, "rushes.compute_seconds": 7.5},
     )  # fmt: skip
     whole = videos.get(request_id)
     assert whole is not None
     assert (whole.duration_ns, whole.attributed_ratio) == (9 * S, 0.98)
+    assert (whole.compute_s, whole.wasted_s, whole.cost_usd) == (7.5, None, None)
     assert (whole.media, whole.trace_id) == ("sha256/ab/abcd.mp4", trace_id.hex())
 
 

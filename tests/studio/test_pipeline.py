@@ -22,6 +22,7 @@ from opentelemetry.trace import StatusCode
 from recording import Recorded
 from rushes.catalog import SPANS, Reason, declared_span
 from rushes.studio import outcome, pipeline
+from rushes.studio.cost import Book
 from rushes.studio.failure import Failure, SafetyBlocked, classify
 from rushes.studio.jobs import (
     MAX_RECOVERIES,
@@ -37,7 +38,7 @@ from rushes.studio.jobs import (
 from rushes.studio.keys import KeyStore
 from rushes.studio.models import CheckpointError, WeightsMissing, available
 from rushes.studio.recovery import encode_again
-from rushes.studio.render import Tools
+from rushes.studio.render import Render, Tools
 from rushes.studio.safety import Blocklist
 from rushes.studio.shelf import Shelf
 from rushes.studio.storage import Media, StorageError
@@ -113,6 +114,7 @@ def studio(tmp_path: Path, shelf: Shelf, recorded: Recorded) -> Iterator[Studio]
     submitter = Submitter(engine)
     tools = Tools(
         store=store,
+        ending=outcome.Ending(engine),
         shelf=shelf,
         media=Media(tmp_path / "videos"),
         blocklist=Blocklist.load(),
@@ -482,3 +484,45 @@ def test_what_a_failure_says(error: Exception, reason: Reason, told: str) -> Non
 )
 def test_the_attributed_ratio(stages: list[tuple[str, int, int]], ratio: float) -> None:
     assert outcome.attributed_ratio(stages, 0, 100) == pytest.approx(ratio)
+
+
+def test_device_time_is_counted_by_attempt_and_told_on_the_root(studio: Studio, recorded: Recorded) -> None:
+    job_id = studio.submit("OPENSORA")
+    studio.encode(job_id)
+    studio.generate(job_id)
+    attempts = Book(studio.store.engine).attempts(job_id)
+    assert [(a.number, a.role, a.device) for a in attempts] == [(1, "encode", "cpu"), (2, "generate", "cpu")]
+    assert all(a.untold_s == 0 < a.seconds for a in attempts)
+    stages = sum(s.end_ns - s.start_ns for s in studio.job(job_id).stages if not s.name.endswith("_wait"))
+    told = recorded.span("video_generation_request").attributes or {}
+    assert told["rushes.compute_seconds"] == pytest.approx(sum(a.seconds for a in attempts), abs=1e-5)
+    assert told["rushes.compute_seconds"] == pytest.approx(stages / 1e9, rel=0.5)  # type: ignore[arg-type]
+    assert told["rushes.wasted_compute_seconds"] == 0
+
+
+def test_work_after_a_checkpoint_that_went_with_its_worker_is_waste(
+    studio: Studio, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.tools = replace(studio.tools, checkpoint_every=1)
+    job_id = studio.submit("OPENSORA")
+    studio.encode(job_id)
+    lost = studio.store.claim_generation(job_id, worker_id="test-0", executor_id=EXECUTOR)
+    assert lost is not None
+
+    def killed(_render: Render, _span: object) -> None:
+        raise KeyboardInterrupt  # what no handler catches
+
+    stages = tuple(replace(s, run=killed) if s.span == "vae_decode" else s for s in pipeline.GENERATE)
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "GENERATE", stages)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.generate(lost, studio.tools)
+    assert studio.store.recover(studio.job(job_id), studio.submitter.enqueue)
+    assert studio.generate(job_id).state is JobState.COMPLETED
+    first, last = (a for a in Book(studio.store.engine).attempts(job_id) if a.role == "generate")
+    assert first.start_ns < first.kept_ns < first.end_ns
+    assert last.start_ns > first.end_ns
+    told = recorded.span("video_generation_request").attributes or {}
+    assert told["rushes.attempts"] == 3
+    wasted = (first.end_ns - first.kept_ns) / 1e9
+    assert told["rushes.wasted_compute_seconds"] == pytest.approx(wasted, abs=1e-5)

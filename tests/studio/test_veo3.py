@@ -23,6 +23,7 @@ from recording import Recorded
 from rushes.catalog import declared_span
 from rushes.settings import Veo
 from rushes.studio import pipeline
+from rushes.studio.cost import Device
 from rushes.studio.gateway.errors import ApiError
 from rushes.studio.gateway.request import parse_request
 from rushes.studio.gateway.video import video_object
@@ -40,6 +41,7 @@ from rushes.studio.jobs import (
 )
 from rushes.studio.keys import KeyStore
 from rushes.studio.models import veo3
+from rushes.studio.outcome import Ending
 from rushes.studio.provider import Provider, offer_veo
 from rushes.studio.render import Tools
 from rushes.studio.safety import Blocklist
@@ -137,6 +139,9 @@ def studio(tmp_path: Path, recorded: Recorded, service: str) -> Iterator[Studio]
         with Provider(settings) as provider:
             tools = Tools(
                 store=store,
+                ending=Ending(engine, credit_usd=0.5),
+                provider_usd_per_second=0.4,
+                device=Device("cpu", "cpu", 0.0),
                 shelf=Shelf("all", {}, tmp_path / "models", "cpu", sample_every=0),
                 media=Media(tmp_path / "videos"),
                 blocklist=Blocklist.load(),
@@ -169,6 +174,9 @@ def test_a_video_is_ordered_once_and_delivered_as_it_came(studio: Studio, record
     assert job.state is JobState.COMPLETED
     assert _file(studio, job).read_bytes() == video
     assert (job.credits_charged, studio.api.count("submit"), studio.api.count("poll")) == (8, 1, 3)
+    money = recorded.span("video_generation_request").attributes or {}
+    assert money["rushes.compute_cost_usd"] == pytest.approx(8 * 0.4)
+    assert money["rushes.revenue_usd"] == pytest.approx(8 * 0.5)
     sent = studio.api.asked[0][1]
     assert sent["instances"] == [{"prompt": PROMPT}]
     wanted = {

@@ -43,6 +43,12 @@ def test_shares_and_ids() -> None:
     assert numbers.short("short") == "short"
 
 
+def test_dollars() -> None:
+    assert [numbers.usd(v) for v in (0, 0.0001234, 0.05, 0.1, 1.239, 1200)] == [
+        "$0.00", "$0.000123", "$0.05", "$0.10", "$1.24", "$1200.00",
+    ]  # fmt: skip
+
+
 def test_relative_and_absolute_ranges() -> None:
     assert parse({}, 1_000_002) == TimeRange(996_400, 1_000_000, "1h")
     assert parse({"from": "2026-01-28T10:00:00Z", "to": "1769598000"}, 0) == TimeRange(

@@ -30,6 +30,17 @@ def test_overlapping_stages_do_not_count_twice(room: Room) -> None:
     assert rest == 20
 
 
+def test_device_time_and_cost_are_shown_where_they_are_known(room: Room) -> None:
+    row = add_video(room, "a", room.now_ns, steps=1)
+    assert {key: video_story(row, [], room.now_ns)["facts"][key] for key in ("compute", "cost")} == {
+        "compute": NONE,
+        "cost": NONE,
+    }
+    row = replace(row, compute_s=42.0, wasted_s=3.5, cost_usd=0.0292)
+    facts = video_story(row, [], room.now_ns)["facts"]
+    assert (facts["compute"], facts["cost"]) == ("42 s, 3.5 s wasted", "$0.0292")
+
+
 def test_a_running_video_counts_the_steps_it_has_done(room: Room) -> None:
     row = add_video(room, "a", room.now_ns - 9000 * MS, done=4, step_ms=500)
     shares, total, rest = stages(row, room.traces.get(row.trace_id), room.now_ns)

@@ -8,6 +8,7 @@ from rushes.catalog.model import Label
 
 __all__ = [
     "CATEGORY",
+    "DEVICE_KIND",
     "FAILURE_REASONS",
     "GPU",
     "MODEL",
@@ -18,6 +19,7 @@ __all__ = [
     "THROTTLE_REASONS",
     "TIER",
     "TIERS",
+    "WASTE_CAUSES",
     "WORKER",
     "WORKER_STATES",
     "Reason",
@@ -45,6 +47,7 @@ FAILURE_REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
 Throttle = Literal["sw_power_cap", "hw_slowdown", "sync_boost", "sw_thermal", "hw_thermal", "hw_power_brake"]
 THROTTLE_REASONS: Final[tuple[Throttle, ...]] = get_args(Throttle)
 WORKER_STATES: Final = ("loading", "idle", "generating", "draining", "offline")
+WASTE_CAUSES: Final = ("retry", "recovery", "hung", "cancelled", "failed", "blocked", "cold_load")
 SAFETY_CATEGORIES: Final = ("nsfw", "violence", "csam", "deepfake", "hate")
 
 TIER: Final = Label("tier", "the customer's service tier", TIERS)
@@ -55,6 +58,7 @@ CATEGORY: Final = Label(
     "category", "the safety category: nsfw, violence, csam, deepfake, hate, or an operator's own"
 )
 WORKER: Final = Label("worker_id", "the worker process")
+DEVICE_KIND: Final = Label("device_kind", "what the worker works on", ("gpu", "cpu"))
 GPU: Final = (
     WORKER,
     Label("gpu_index", "the GPU's index on its host"),

@@ -21,6 +21,7 @@ from rushes.sdk import configure, exposition, instruments, logs, shutdown
 from rushes.settings import Settings
 from rushes.studio import outcome
 from rushes.studio.board import Board
+from rushes.studio.cost import Book
 from rushes.studio.gateway import create_app
 from rushes.studio.jobs import FileLiveness, JobStore, Reaper, Submitter, open_database
 from rushes.studio.keys import KeyStore
@@ -62,6 +63,7 @@ def run(settings: Settings) -> None:
         if settings.veo.configured:
             _LOG.error("log.message", error=f"{veo3.NAME}: {reason}")
     media = Media(settings.storage_url)
+    ending = outcome.Ending(engine, credit_usd=settings.cost.credit_usd)
     ended = partial(leaving_nothing, store=store, media=media, scratch=settings.scratch_dir)
     observe(store, keys, Board(settings.workers_dir), cards)
     _zero_counters()
@@ -70,10 +72,10 @@ def run(settings: Settings) -> None:
         store,
         submitter,
         liveness,
-        on_lost=ended(outcome.finish_failed),
+        on_lost=ended(ending.failed),
         on_recovered=tell_interrupted,
         on_gone=tell_gone,
-        on_hung=kill_hung(liveness),
+        on_hung=kill_hung(liveness, Book(engine)),
         hung_after_s=settings.hung_after_s,
     )
     app = create_app(
@@ -84,7 +86,7 @@ def run(settings: Settings) -> None:
         media=media,
         unavailable=missing,
         prices={name: settings.prices.get(name, settings.price) for name in cards},
-        on_cancelled=ended(outcome.finish_cancelled),
+        on_cancelled=ended(ending.cancelled),
         max_queue_depth=settings.max_queue_depth,
         hash_key=hash_key(settings),
         extra_routes=[Route("/metrics", _metrics_endpoint(settings))],

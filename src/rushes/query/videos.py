@@ -42,6 +42,10 @@ def _number(name: str) -> str:
     )
 
 
+def _root(name: str) -> str:
+    return f"JSONExtract(attributes_typed, '{name}', 'Nullable(Float64)')"
+
+
 _ACCEPTED: Final = "event = 'generation.job.accepted'"
 _ENDED: Final = f"event IN {_FINAL}"
 
@@ -50,7 +54,8 @@ _LIST: Final = f"""
 WITH chosen AS (
   SELECT request_id, trace_id FROM logs WHERE {_ACCEPTED} AND request_id != '' AND %(candidates)s
 )
-SELECT jobs.*, roots.duration AS root_duration, roots.ratio AS ratio FROM (
+SELECT jobs.*, roots.duration AS root_duration, roots.ratio AS ratio, roots.compute AS compute,
+  roots.wasted AS wasted, roots.cost AS cost FROM (
   SELECT request_id AS id,
     anyIf(trace_id, trace_id != '') AS trace,
     anyIf({_field("model")}, {_ACCEPTED}) AS job_model,
@@ -71,7 +76,10 @@ SELECT jobs.*, roots.duration AS root_duration, roots.ratio AS ratio FROM (
 ) AS jobs
 LEFT JOIN (
   SELECT trace_id, any(duration) AS duration,
-    any(JSONExtract(attributes_typed, 'rushes.attributed_ratio', 'Nullable(Float64)')) AS ratio
+    any({_root("rushes.attributed_ratio")}) AS ratio,
+    any({_root("rushes.compute_seconds")}) AS compute,
+    any({_root("rushes.wasted_compute_seconds")}) AS wasted,
+    any({_root("rushes.compute_cost_usd")}) AS cost
   FROM spans
   WHERE name = 'video_generation_request' AND trace_id IN (SELECT trace_id FROM chosen)
   GROUP BY trace_id
@@ -84,7 +92,8 @@ ORDER BY accepted DESC, id LIMIT {{limit:UInt32}}"""
 class VideoRow:
     """One video. Times are nanoseconds; None and "" say that it isn't known (yet).
 
-    `media` is the content-addressed name of the file, `attributed_ratio` the root span's.
+    `media` is the content-addressed name of the file; `attributed_ratio` and what follows are the root span's:
+    the device time of all attempts, the part of it that brought nothing, and what all of it cost.
     """
 
     request_id: str
@@ -102,6 +111,9 @@ class VideoRow:
     media: str
     error: str
     attributed_ratio: float | None
+    compute_s: float | None = None
+    wasted_s: float | None = None
+    cost_usd: float | None = None
 
 
 class Videos:
@@ -172,6 +184,9 @@ def _video(row: Row) -> VideoRow:
         media=row["job_media"],
         error=row["failure"] or row["failure_reason"],
         attributed_ratio=row["ratio"],
+        compute_s=row["compute"],
+        wasted_s=row["wasted"],
+        cost_usd=row["cost"],
     )
 
 

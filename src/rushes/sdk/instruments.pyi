@@ -227,6 +227,50 @@ class _ApiRequestsTotal(Instrument):
 class _RevenuePerGenerationUsd(Instrument):
     def record(self, value: float, *, tier: Tier, model: str) -> None: ...
 
+class _RushesComputeSecondsTotal(Instrument):
+    def add(
+        self,
+        amount: float = 1,
+        *,
+        tier: Tier,
+        model: str,
+        device_kind: Literal["gpu", "cpu"],
+        outcome: Literal["completed", "failed", "blocked", "cancelled"],
+    ) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+    def zero(self, **known: Iterable[str]) -> None: ...
+
+class _RushesComputeCostUsdTotal(Instrument):
+    def add(
+        self,
+        amount: float = 1,
+        *,
+        tier: Tier,
+        model: str,
+        device_kind: Literal["gpu", "cpu", "provider"],
+        outcome: Literal["completed", "failed", "blocked", "cancelled"],
+    ) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+    def zero(self, **known: Iterable[str]) -> None: ...
+
+class _RushesCostPerDeliveredSecondUsd(Instrument):
+    def record(self, value: float, *, tier: Tier, model: str) -> None: ...
+
+class _RushesWastedComputeSecondsTotal(Instrument):
+    def add(
+        self,
+        amount: float = 1,
+        *,
+        device_kind: Literal["gpu", "cpu"],
+        cause: Literal["retry", "recovery", "hung", "cancelled", "failed", "blocked", "cold_load"],
+    ) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+    def zero(self, **known: Iterable[str]) -> None: ...
+
+class _RushesLedgerDiscrepancies(Instrument):
+    def set(self, value: float) -> None: ...
+    def observe(self, callback: Observe) -> None: ...
+
 class _RushesTelemetryDroppedTotal(Instrument):
     def add(
         self,
@@ -427,6 +471,11 @@ video_seconds_generated_total: _VideoSecondsGeneratedTotal
 active_users_daily: _ActiveUsersDaily
 api_requests_total: _ApiRequestsTotal
 revenue_per_generation_usd: _RevenuePerGenerationUsd
+rushes_compute_seconds_total: _RushesComputeSecondsTotal
+rushes_compute_cost_usd_total: _RushesComputeCostUsdTotal
+rushes_cost_per_delivered_second_usd: _RushesCostPerDeliveredSecondUsd
+rushes_wasted_compute_seconds_total: _RushesWastedComputeSecondsTotal
+rushes_ledger_discrepancies: _RushesLedgerDiscrepancies
 rushes_telemetry_dropped_total: _RushesTelemetryDroppedTotal
 rushes_telemetry_queued: _RushesTelemetryQueued
 rushes_telemetry_rejected_total: _RushesTelemetryRejectedTotal

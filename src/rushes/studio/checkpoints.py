@@ -74,6 +74,13 @@ class Checkpoints:
             self._refused(f"the checkpoint of step {step} was made from other weights or by another version")
         return None
 
+    def saved_ns(self, step: int) -> int | None:
+        """When the one of this step was written (Unix nanoseconds); None if it is gone."""
+        try:
+            return (self._folder / f"checkpoint_{step}.safetensors").stat().st_mtime_ns
+        except OSError:
+            return None
+
     def _refused(self, error: str) -> None:
         _LOG.warning("generation.checkpoint.refused", request_id=self._job_id, model=self._model, error=error)
 

@@ -14,6 +14,7 @@ from opentelemetry.trace import Span
 
 from rushes.sdk import instruments, logs, tracing
 from rushes.studio import outcome
+from rushes.studio.cost import Book, Meter, Role
 from rushes.studio.failure import Cancelled, EncodingLost, classify
 from rushes.studio.jobs import INTERRUPTED, Job, patiently, priority_of
 from rushes.studio.render import Render, Tools
@@ -57,14 +58,16 @@ GENERATE: Final = (
 
 def encode(job: Job, tools: Tools) -> bool:
     """The role `encode`: returns True when the job may be rendered; else it has ended the job."""
-    with tracing.under(outcome.root_of(job)):
+    with tracing.under(outcome.root_of(job)), _metered(job, "encode", tools) as meter:
         begun = job.encode_started_ns or time.time_ns()
         reached = job.reached_ns
         if begun > reached:
             tracing.record("rushes.encode_wait", reached, begun)
             tools.store.append_stage(job, "rushes.encode_wait", reached, begun)
         _ENCODE_LOG.info("generation.encode.started", request_id=job.id, model=job.model, tier=job.tier)
-        render = Render(job=job, tools=tools, raise_if_ended=_unless_ended(job, tools), started_ns=begun)
+        render = Render(
+            job=job, tools=tools, meter=meter, raise_if_ended=_unless_ended(job, tools), started_ns=begun
+        )
         try:
             with render.shields:
                 ready = _run(ENCODE, render, begun) and tools.store.holds(job)
@@ -83,12 +86,14 @@ def encode(job: Job, tools: Tools) -> bool:
 
 def generate(job: Job, tools: Tools) -> None:
     """The role `generate`: ends the job, one way or another, or gives it back to be encoded again."""
-    with tracing.under(outcome.root_of(job)):
+    with tracing.under(outcome.root_of(job)), _metered(job, "generate", tools) as meter:
         if not tools.store.start_generating(job):
             return  # ended meanwhile, by whoever ended it
         begun = time.time_ns()
         _record_wait(job, tools, begun)
-        render = Render(job=job, tools=tools, raise_if_ended=_unless_ended(job, tools), started_ns=begun)
+        render = Render(
+            job=job, tools=tools, meter=meter, raise_if_ended=_unless_ended(job, tools), started_ns=begun
+        )
         try:
             with render.shields:
                 if _run(GENERATE, render, begun):
@@ -101,9 +106,10 @@ def _complete(render: Render) -> None:
     job, tools, media, size = render.job, render.tools, render.media, render.size_bytes
     assert media is not None, "upload has run"  # noqa: S101 - the pipeline's order
     assert size is not None, "upload has run"  # noqa: S101 - likewise
+    render.meter.stop()
     completed = patiently(lambda: tools.store.complete(job, media=media, size_bytes=size))
     if completed is not None:
-        outcome.finish_completed(completed)
+        tools.ending.completed(completed)
     elif not tools.store.media_in_use(media):
         tools.media.delete(media)  # the job was ended after its upload: nobody would ever delete it
 
@@ -130,6 +136,10 @@ def _record_wait(job: Job, tools: Tools, begun_ns: int) -> None:
         tier=job.tier,
         queue_wait_seconds=round(seconds, 3),
     )
+
+
+def _metered(job: Job, role: Role, tools: Tools) -> Meter:
+    return Meter(Book(tools.store.engine), job, role, tools.device)
 
 
 def _unless_ended(job: Job, tools: Tools) -> Callable[[], None]:
@@ -170,8 +180,9 @@ def _run(stages: Iterable[Stage], render: Render, begun_ns: int) -> bool:
 
 def _fail(render: Render, error: BaseException, doing: str) -> None:
     failure = classify(error, doing=doing)
+    render.meter.stop()
     failed = render.tools.store.fail(
         render.job.id, code=failure.code, message=failure.message, reason=failure.reason, held=render.job
     )
     if failed is not None:
-        outcome.finish_failed(failed)
+        render.tools.ending.failed(failed)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from rushes.sdk import logs, tracing
+from rushes.studio.cost import Book
 from rushes.studio.jobs import Job, JobStore, Liveness, Stage, Submitter, pid_of
 from rushes.studio.outcome import root_of
 
@@ -42,10 +43,11 @@ def tell_gone(job: Job) -> None:
         _LOG.error("worker.lost", request_id=job.id, pid=pid_of(job.executor_id), error=text)
 
 
-def kill_hung(liveness: Liveness) -> Callable[[Job], None]:
+def kill_hung(liveness: Liveness, book: Book) -> Callable[[Job], None]:
     """What to do with a worker that hangs, if it is on this host: end it, so that its place is taken anew."""
 
     def kill(job: Job) -> None:
+        book.because(job.id, job.attempt, "hung")
         pid = pid_of(job.executor_id)
         if pid is not None and job.executor_id is not None and liveness.alive(job.executor_id):
             os.kill(pid, signal.SIGKILL)

@@ -13,10 +13,12 @@ import numpy.typing as npt
 from sqlalchemy.exc import OperationalError
 
 from rushes.studio import scratch
+from rushes.studio.cost import CPU, Device, Meter
 from rushes.studio.jobs import Job, JobStore
 from rushes.studio.models import veo3
 from rushes.studio.models.card import RenderRequest
 from rushes.studio.models.protocol import Audio, Backend, Latents
+from rushes.studio.outcome import Ending
 from rushes.studio.provider import Provider
 from rushes.studio.safety import Blocklist
 from rushes.studio.shelf import Shelf
@@ -31,10 +33,12 @@ class Tools:
 
     The denoising loop is saved after every `checkpoint_every` steps, 0: never. `encode_again` gives a job back whose
     encoded prompt was lost; False says that this was tried too often.
+    `device` is what a job's time with this worker is counted as, and `provider_usd_per_second` what a provider bills.
     `stopping` is set when the worker is to end: waiting for somebody else is then given up, and goes on in the next.
     """
 
     store: JobStore
+    ending: Ending
     shelf: Shelf
     media: Media
     blocklist: Blocklist
@@ -44,6 +48,8 @@ class Tools:
     checkpoint_every: int = 0
     encode_again: Callable[[Job], bool] = lambda _: False
     provider: Provider | None = None
+    device: Device = CPU
+    provider_usd_per_second: float | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
 
 
@@ -53,6 +59,7 @@ class Render:
 
     Attributes:
         frames: uint8, (frames, height, width, 3).
+        meter: counts the time that the worker has the job.
         raise_if_ended: raises Cancelled when the job was ended by somebody else; called between stages and steps.
         shields: redactions that stay until the last span of the work is closed: an exception that quotes the
             prompt is recorded by every span that it leaves.
@@ -60,6 +67,7 @@ class Render:
 
     job: Job
     tools: Tools
+    meter: Meter
     raise_if_ended: Callable[[], None]
     backend: Backend | None = None
     latents: Latents | None = None
@@ -107,9 +115,12 @@ class Render:
 
     def clean_up(self) -> None:
         """Removes the scratch folder of a job that has ended. Another worker may go on with one that has not."""
+        self.meter.stop()
         try:
             job = self.tools.store.get(self.job.id)
         except OperationalError:
             return  # the next worker that starts sweeps it
         if job is None or job.terminal:
             scratch.remove(self.tools.scratch, self.job.id)
+        if job is not None and job.terminal:
+            self.tools.ending.worked_on(job)

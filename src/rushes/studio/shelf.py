@@ -58,6 +58,9 @@ class Shelf:
             made.instrument(sample_every=self._sample_every)
             seconds = self._monotonic() - started
             instruments.worker_model_load_duration_seconds.record(seconds, model=name)
+            instruments.rushes_wasted_compute_seconds_total.add(
+                seconds, device_kind="cpu" if self._device == "cpu" else "gpu", cause="cold_load"
+            )
             _LOG.info(
                 "generation.model.loaded",
                 model=name,

@@ -15,6 +15,7 @@ from rushes.sdk import configure, instruments, logs, serve_metrics, shutdown
 from rushes.settings import Settings
 from rushes.studio import outcome, pipeline
 from rushes.studio.board import Board, State, WorkerInfo
+from rushes.studio.cost import describe
 from rushes.studio.device import pick_device
 from rushes.studio.jobs import Job, JobStore, Submitter, WorkerLock, open_database, run_worker
 from rushes.studio.models import WeightsMissing, available
@@ -148,6 +149,7 @@ def _work(
     )
     tools = Tools(
         store=store,
+        ending=outcome.Ending(store.engine, credit_usd=settings.cost.credit_usd),
         shelf=shelf,
         media=Media(settings.storage_url),
         blocklist=Blocklist.load(settings.blocklist),
@@ -157,10 +159,12 @@ def _work(
         checkpoint_every=settings.checkpoint_every,
         encode_again=encode_again(store, submitter),
         provider=provider,
+        device=describe(device, settings.cost),
+        provider_usd_per_second=settings.cost.provider_usd_per_second,
         stopping=stop,
     )
     sweep(settings.scratch_dir, store)
-    ended = leaving_nothing(outcome.finish_failed, store=store, media=tools.media, scratch=tools.scratch)
+    ended = leaving_nothing(tools.ending.failed, store=store, media=tools.media, scratch=tools.scratch)
     _zero_counters()
     threading.Thread(target=presence.drain_when, args=(stop,), daemon=True).start()
     gpus = Collector(settings.data_dir / "gpu.lock", workers=by_process(lambda: _processes(board)))

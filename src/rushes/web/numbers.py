@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import Final
 
-__all__ = ["count", "duration", "percent", "short", "significant"]
+__all__ = ["count", "duration", "percent", "short", "significant", "usd"]
 
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86_400
 _ID_LENGTH: Final = 16
 _TENTH: Final = 0.001
+_CENTS: Final = 0.1
 
 
 def significant(value: float) -> str:
@@ -52,6 +53,11 @@ def count(value: float) -> str:
         if size >= scale * 0.9995:
             return f"{significant(value / scale)} {unit}"
     return significant(value)
+
+
+def usd(value: float) -> str:
+    """US dollars: $1.24, and below ten cents to three significant digits: $0.00124."""
+    return f"${value:.2f}" if value == 0 or value >= _CENTS else f"${significant(value)}"
 
 
 def percent(ratio: float) -> str:

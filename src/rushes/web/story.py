@@ -128,6 +128,8 @@ def video_story(
         "length": f"{video.seconds:g} s" if video.seconds else _NONE,
         "steps": fields["steps"] or _NONE,
         "total": fields["took"],
+        "compute": _compute(video),
+        "cost": numbers.usd(video.cost_usd) if video.cost_usd is not None else _NONE,
         "attributed": numbers.percent(ratio) if ratio is not None else _NONE,
     }
     return {
@@ -149,6 +151,14 @@ def video_story(
         "silent": fields["silent"],
         "silent_ms": fields["silent_ms"],
     }
+
+
+def _compute(video: VideoRow) -> str:
+    """The time of workers' devices that it took, and how much of that came to nothing."""
+    if video.compute_s is None:
+        return _NONE
+    wasted = f", {numbers.duration(video.wasted_s)} wasted" if video.wasted_s else ""
+    return numbers.duration(video.compute_s) + wasted
 
 
 def _interrupted(video: VideoRow, spans: Sequence[SpanRow]) -> bool:

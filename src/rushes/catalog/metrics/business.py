@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from rushes.catalog.labels import MODEL, TIER
-from rushes.catalog.model import Kind, Label, Metric, Status
+from rushes.catalog.labels import DEVICE_KIND, MODEL, TIER, WASTE_CAUSES
+from rushes.catalog.model import Kind, Label, Metric
 
 __all__ = ["BUSINESS"]
 
 _SECTION: Final = "Business"
+_OUTCOME: Final = Label(
+    "outcome",
+    "how the video ended; blocked: by a safety check",
+    ("completed", "failed", "blocked", "cancelled"),
+)
 
 BUSINESS: Final = (
     Metric(
@@ -56,6 +61,57 @@ BUSINESS: Final = (
         unit="USD",
         buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         target="Profitability",
-        status=Status.PENDING,
+        requires="a price of credits: [cost] credit_usd",
+    ),
+    Metric(
+        name="rushes_compute_seconds_total",
+        kind=Kind.COUNTER,
+        help="Time that videos had a worker's device, lost attempts included, counted when the video has ended",
+        section=_SECTION,
+        labels=(TIER, MODEL, DEVICE_KIND, _OUTCOME),
+        unit="s",
+        specified=False,
+    ),
+    Metric(
+        name="rushes_compute_cost_usd_total",
+        kind=Kind.COUNTER,
+        help="What that time cost, and what a provider billed",
+        section=_SECTION,
+        labels=(
+            TIER,
+            MODEL,
+            Label("device_kind", "what worked", (*DEVICE_KIND.values, "provider")),
+            _OUTCOME,
+        ),
+        unit="USD",
+        specified=False,
+        requires="prices in [cost]",
+    ),
+    Metric(
+        name="rushes_cost_per_delivered_second_usd",
+        kind=Kind.HISTOGRAM,
+        help="Cost of all attempts at a delivered video, a second of it",
+        section=_SECTION,
+        labels=(TIER, MODEL),
+        unit="USD",
+        buckets=(0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+        specified=False,
+        requires="prices in [cost]",
+    ),
+    Metric(
+        name="rushes_wasted_compute_seconds_total",
+        kind=Kind.COUNTER,
+        help="Time of workers' devices that brought no video; loads of models (cold_load) may lie within the others",
+        section=_SECTION,
+        labels=(DEVICE_KIND, Label("cause", "what became of the work", WASTE_CAUSES)),
+        unit="s",
+        specified=False,
+    ),
+    Metric(
+        name="rushes_ledger_discrepancies",
+        kind=Kind.GAUGE,
+        help="Credits that don't add up: what `rushes keys audit` finds in the ledger",
+        section=_SECTION,
+        specified=False,
     ),
 )

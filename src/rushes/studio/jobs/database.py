@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.schema import CreateColumn
 
 # These modules declare their tables in `metadata` when they are imported.
+from rushes.studio.cost import table as _compute_table  # noqa: F401
 from rushes.studio.jobs import table as _jobs_table  # noqa: F401
 from rushes.studio.keys.table import metadata
 

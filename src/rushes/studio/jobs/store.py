@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from cryptography.fernet import Fernet, InvalidToken
 
 from rushes.studio import keys
+from rushes.studio.cost.table import compute
 from rushes.studio.jobs import depth, rows, table
 from rushes.studio.jobs.job import (
     HELD_BY_WORKER,
@@ -171,6 +172,7 @@ class JobStore:
             conn.execute(sa.delete(table.prompts).where(table.prompts.c.job_id == job_id))
             conn.execute(sa.delete(table.stages).where(table.stages.c.job_id == job_id))
             conn.execute(sa.delete(table.operations).where(table.operations.c.job_id == job_id))
+            conn.execute(sa.delete(compute).where(compute.c.job_id == job_id))
             unused = gone.media is not None and not rows.media_in_use(conn, gone.media)
         return Deletion(gone.media if unused else None)
 

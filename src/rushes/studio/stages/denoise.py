@@ -12,6 +12,7 @@ from opentelemetry.trace import Span
 from rushes.instrument import drain_waiting
 from rushes.sdk import instruments, logs
 from rushes.studio.checkpoints import Checkpoints
+from rushes.studio.cost import Book
 from rushes.studio.failure import Cancelled, EncodingLost
 from rushes.studio.jobs import patiently
 from rushes.studio.models import CheckpointError, Encoded, StepEvent
@@ -53,6 +54,7 @@ def run(render: Render, span: Span) -> None:
     if job.recoveries:
         resume = checkpoints.newest(backend.fingerprint(encoded, render.request))
         _tell_resumed(render, resume.step if resume else 0)
+        Book(render.tools.store.engine).resumed(job.id, checkpoints.saved_ns(resume.step) if resume else None)
     if resume is not None:
         span.set_attribute("rushes.resumed_after", resume.step)
     try:

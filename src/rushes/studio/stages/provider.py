@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from rushes.catalog import Prompt
 from rushes.sdk import shield
+from rushes.studio.cost import Attempt, Book
 from rushes.studio.failure import Cancelled, ProviderError
 from rushes.studio.jobs import Operations, patiently
 from rushes.studio.provider import Provider
@@ -79,6 +80,26 @@ def run(render: Render, span: Span) -> None:
         text = "Google's API sent a file that is no playable video; submit the video again"
         raise ProviderError("provider", "provider_malformed_answer", text) from None
     render.file = path
+    _bill(render)
+
+
+def _bill(render: Render) -> None:
+    """Notes what the provider charges for: the seconds of video that were ordered, once for a job."""
+    job, now = render.job, time.time_ns()
+    Book(render.tools.store.engine).open(
+        Attempt(
+            job_id=job.id,
+            number=0,
+            role="provider",
+            tier=job.tier,
+            model=job.model,
+            device=job.model,
+            device_kind="provider",
+            usd_per_second=render.tools.provider_usd_per_second,
+            start_ns=now,
+            end_ns=now + round(job.seconds * 1e9),
+        )
+    )
 
 
 def _ordered(render: Render, provider: Provider, give_up: _GiveUp, span: Span) -> str:
