@@ -1,5 +1,6 @@
 """API keys and what they may use: rate, daily quota and credits, so that one caller can't starve the rest."""
 
+from rushes.studio.keys.audit import Discrepancy, audit
 from rushes.studio.keys.credit import credits_for, grant, refund, reserve, settle
 from rushes.studio.keys.errors import InsufficientCreditsError, KeyRefusedError, QuotaExceededError
 from rushes.studio.keys.key import ApiKey, hash_secret, last_four, new_secret, tier_allows
@@ -9,11 +10,13 @@ from rushes.studio.keys.store import KeyStore
 
 __all__ = [
     "ApiKey",
+    "Discrepancy",
     "InsufficientCreditsError",
     "KeyRefusedError",
     "KeyStore",
     "QuotaExceededError",
     "RateLimiter",
+    "audit",
     "consume_quota",
     "credits_for",
     "grant",
