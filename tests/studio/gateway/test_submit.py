@@ -206,6 +206,7 @@ def test_a_model_without_a_price_is_a_mistake_of_the_settings(gateway: Gateway) 
             media=gateway.media,
             prices={"MOCHI1": 1},
             on_cancelled=gateway.cancelled.append,
+            hash_key=b"k" * 32,
         )
 
 

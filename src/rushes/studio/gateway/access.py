@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.concurrency import run_in_threadpool
 
 from rushes.studio.gateway.errors import wrong_key
+from rushes.studio.gateway.limits import note_key
 from rushes.studio.keys import last_four
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ async def authenticate(request: Request, keys: KeyStore) -> ApiKey:
     key = await run_in_threadpool(keys.find, token)
     if key is None:
         raise wrong_key(last_four(token))
+    note_key(request, key)
     return key
 
 

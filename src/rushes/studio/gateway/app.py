@@ -19,6 +19,7 @@ from rushes.studio.gateway.access import authenticate
 from rushes.studio.gateway.content import content_response
 from rushes.studio.gateway.errors import ApiError, bad_value, error_response, no_such_video, shown
 from rushes.studio.gateway.events import progress_events
+from rushes.studio.gateway.limits import LimitHeaders
 from rushes.studio.gateway.middleware import Watch
 from rushes.studio.gateway.submit import Submission
 from rushes.studio.gateway.video import video_object
@@ -51,9 +52,9 @@ def create_app(
     media: VideoMedia,
     prices: Mapping[str, int],
     on_cancelled: Callable[[Job], None],
+    hash_key: bytes,
     unavailable: Mapping[str, str] = MappingProxyType({}),
     max_queue_depth: int = 1000,
-    hash_key: bytes | None = None,
     limiter: RateLimiter | None = None,
     clock: Callable[[], int] = time.time_ns,
     extra_routes: Sequence[BaseRoute] = (),
@@ -68,9 +69,9 @@ def create_app(
         media: the stored videos.
         prices: credits a second of video, for each model.
         on_cancelled: told once of each job that a caller cancelled, as it is afterwards.
+        hash_key: keys the hashes that stand for prompts in logs, and for requests that may be repeated.
         unavailable: models that exist and can't be served, with the reason that the caller is told.
         max_queue_depth: how many jobs may wait before new ones are refused.
-        hash_key: keys the hashes that stand for prompts in logs.
         limiter: the rate limit's buckets.
         clock: Unix nanoseconds.
         extra_routes: such as /metrics; they are counted like the others.
@@ -107,7 +108,7 @@ def create_app(
             Route("/readyz", api.readyz, methods=["GET"]),
             *extra_routes,
         ],
-        middleware=[Middleware(Watch)],
+        middleware=[Middleware(LimitHeaders, submission.limiter), Middleware(Watch)],
         exception_handlers=cast("Any", {ApiError: _api_error, HTTPException: _http_error}),
     )
 
@@ -124,11 +125,11 @@ class _Api:
         return self.submission.store
 
     async def create(self, request: Request) -> Response:
-        job, wanted = await self.submission.accept(request)
-        return JSONResponse(
-            video_object(job, prompt=wanted.prompt.text),
-            headers={"x-trace-id": job.trace_id, "openai-poll-after-ms": _POLL_AFTER_MS},
-        )
+        job, prompt, replayed = await self.submission.accept(request)
+        headers = {"x-trace-id": job.trace_id, "openai-poll-after-ms": _POLL_AFTER_MS}
+        if replayed:
+            headers["idempotent-replayed"] = "true"
+        return JSONResponse(video_object(job, prompt=prompt), headers=headers)
 
     async def retrieve(self, request: Request) -> Response:
         job = await self._owned(request)

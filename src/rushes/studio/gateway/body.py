@@ -92,7 +92,7 @@ async def _form(request: Request, body: bytes) -> Mapping[str, object]:
                 raise bad_value(name, f"field {shown(name)} must be text, not a file")
             if name in fields:
                 raise bad_value(name, f"field {shown(name)} is given twice")
-            fields[name] = value
+            fields[name] = await value.read() if isinstance(value, UploadFile) else value
     finally:
         await form.close()
     return fields

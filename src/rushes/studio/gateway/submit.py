@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from starlette.concurrency import run_in_threadpool
 
 from rushes.catalog import Tier, prompt_hash
 from rushes.sdk import instruments, logs, tracing
-from rushes.studio.gateway import errors
+from rushes.studio.gateway import errors, limits
 from rushes.studio.gateway.access import authenticate, client_network
 from rushes.studio.gateway.body import read_fields
+from rushes.studio.gateway.repeat import earlier, repeatable
 from rushes.studio.gateway.request import VideoRequest, parse_request
 from rushes.studio.jobs import Job, Stage, new_job_id
-from rushes.studio.keys import InsufficientCreditsError, KeyRefusedError, QuotaExceededError, credits_for
+from rushes.studio.keys import (
+    AlreadySubmittedError,
+    InsufficientCreditsError,
+    KeyRefusedError,
+    QuotaExceededError,
+    credits_for,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import sqlalchemy as sa
     from starlette.requests import Request
 
     from rushes.studio.jobs import JobStore, Submitter
-    from rushes.studio.keys import ApiKey, KeyStore, RateLimiter
+    from rushes.studio.keys import ApiKey, KeyStore, RateLimiter, Repeatable
     from rushes.studio.models.card import ModelCard
 
 _LOG: Final = logs.get_logger("gateway")
 _RETRY_UNKNOWN_S: Final = 5.0
 _RETRY_MAX_S: Final = 600.0
+
+
+class Accepted(NamedTuple):
+    """A POST's video, and whether it was made by an earlier POST of the same request."""
+
+    job: Job
+    prompt: str
+    replayed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +58,14 @@ class Submission:
     unavailable: Mapping[str, str]
     limiter: RateLimiter
     max_queue_depth: int
-    hash_key: bytes | None
+    hash_key: bytes
     clock: Callable[[], int]
 
-    async def accept(self, request: Request) -> tuple[Job, VideoRequest]:
-        """Accepts the video that the request asks for.
+    async def accept(self, request: Request) -> Accepted:
+        """Accepts the video that the request asks for, or finds the one that it made when it was sent first.
 
-        Its root span is only drawn here and written by whoever ends the job; a request that is refused leaves its
-        `gateway` span behind, alone in its trace.
+        Its root span is only drawn here and written by whoever ends the job; a request that is refused, or that
+        makes no new video, leaves its `gateway` span behind, alone in its trace.
 
         Raises:
             ApiError: it is refused.
@@ -66,12 +82,8 @@ class Submission:
                 with tracing.span("rate_limit.check"):
                     if wait_s := self.limiter.take(key):
                         raise errors.too_many_requests(key.rate_limit_per_minute, wait_s)
-                wanted = parse_request(
-                    await read_fields(request), self.cards, key_tier=key.tier, unavailable=self.unavailable
-                )
-                span.set_attribute("tier", wanted.tier)
-                await run_in_threadpool(self._check_depth)
-                job = await self._reserve(key, wanted, root)
+                accepted = await self._make(request, key, root)
+                span.set_attribute("tier", accepted.job.tier)
             except errors.ApiError as error:
                 _LOG.warning(
                     "gateway.request.refused",
@@ -81,22 +93,52 @@ class Submission:
                     key_last4=key.last_four if key else None,
                 )
                 raise
-            self._tell(job, wanted)
-        return job, wanted
+            finally:
+                if key is not None:
+                    limits.note_videos(request, await run_in_threadpool(self.keys.videos_left, key))
+        return accepted
 
-    async def _reserve(self, key: ApiKey, wanted: VideoRequest, root: tracing.Root) -> Job:
+    async def _make(self, request: Request, key: ApiKey, root: tracing.Root) -> Accepted:
+        fields = await read_fields(request)
+        named = repeatable(request, key, fields, self.hash_key)
+        if named is not None and (job := await self._earlier(named)):
+            return Accepted(job, str(fields["prompt"]), replayed=True)
+        wanted = parse_request(fields, self.cards, key_tier=key.tier, unavailable=self.unavailable)
+        await run_in_threadpool(self._check_depth)
+        try:
+            job = await self._reserve(key, wanted, root, named)
+        except AlreadySubmittedError:  # by its twin, between the two looks
+            job = None if named is None else await self._earlier(named)
+            if job is None:
+                raise
+            return Accepted(job, wanted.prompt.text, replayed=True)
+        self._tell(job, wanted)
+        return Accepted(job, wanted.prompt.text, replayed=False)
+
+    async def _earlier(self, named: Repeatable) -> Job | None:
+        return await run_in_threadpool(earlier, named, self.store, at_ns=self.clock())
+
+    async def _reserve(
+        self, key: ApiKey, wanted: VideoRequest, root: tracing.Root, named: Repeatable | None
+    ) -> Job:
         cost = credits_for(wanted.seconds, wanted.card.name, self.prices)
         try:
             with tracing.span("quota.verify"):
                 await run_in_threadpool(self.keys.verify, key, cost)
             # What was verified may be gone by now: the transaction that takes it has the last word.
             job = self._job(key, wanted, root, cost)
+
+            def first(conn: sa.Connection) -> None:
+                if named is not None:
+                    named.remember(conn, job.id, at_ns=job.accepted_ns)
+
             await run_in_threadpool(
                 self.store.create,
                 job,
                 key=key,
                 prompt=wanted.prompt,
                 enqueue=self.submitter.enqueue,
+                first=first,
             )
         except KeyRefusedError as refusal:
             raise _refused(refusal) from None

@@ -78,8 +78,11 @@ class JobStore:
         key: keys.ApiKey,
         prompt: JobPrompt,
         enqueue: Callable[[sa.Connection, Job], None],
+        first: Callable[[sa.Connection], None] = lambda _: None,
     ) -> None:
         """Counts the quota, reserves the credits, writes the job with its stages and enqueues it: all or nothing.
+
+        `first` is called in the same transaction, before all else; what it raises undoes everything.
 
         Raises:
             KeyRefusedError: the quota or the credits don't suffice.
@@ -87,6 +90,7 @@ class JobStore:
         secret = json.dumps({"text": prompt.text, "negative": prompt.negative}).encode()
         values = {name: getattr(job, name) for name in rows.COLUMNS}
         with self.engine.begin() as conn:
+            first(conn)
             keys.consume_quota(conn, key, at_ns=job.accepted_ns)
             keys.reserve(
                 conn, key_id=key.id, job_id=job.id, amount=job.credits_reserved, at_ns=job.accepted_ns

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from rushes.studio.keys.errors import QuotaExceededError
+from rushes.studio.keys.rate import Left
 from rushes.studio.keys.table import quota_usage
 
 if TYPE_CHECKING:
@@ -46,11 +47,21 @@ def quota_used(conn: sa.Connection, key_id: str, *, at_ns: int) -> int | None:
     return None if used is None else int(used)
 
 
+def left(conn: sa.Connection, key: ApiKey, *, at_ns: int) -> Left:
+    """What is left of the key's videos of today (UTC)."""
+    used = quota_used(conn, key.id, at_ns=at_ns) or 0
+    return Left(key.quota_per_day, max(0, key.quota_per_day - used), _until_midnight_s(at_ns))
+
+
 def exceeded(key: ApiKey, *, at_ns: int) -> QuotaExceededError:
     """The error for a key that has used its quota up, with the seconds until midnight UTC."""
+    return QuotaExceededError(key.quota_per_day, _until_midnight_s(at_ns))
+
+
+def _until_midnight_s(at_ns: int) -> float:
     now = dt.datetime.fromtimestamp(at_ns / _NS, dt.UTC)
     midnight = dt.datetime.combine(now.date() + dt.timedelta(days=1), dt.time(), dt.UTC)
-    return QuotaExceededError(key.quota_per_day, (midnight - now).total_seconds())
+    return (midnight - now).total_seconds()
 
 
 def _count_one(conn: sa.Connection, key: ApiKey, day: dt.date) -> bool:

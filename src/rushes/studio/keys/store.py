@@ -19,6 +19,8 @@ from rushes.studio.keys.table import api_keys
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rushes.studio.keys.rate import Left
+
 _DAY_NS: Final = 86_400 * 1_000_000_000
 
 
@@ -166,6 +168,11 @@ class KeyStore:
             raise quota.exceeded(key, at_ns=now)
         if balance < cost:
             raise InsufficientCreditsError(cost, int(balance))
+
+    def videos_left(self, key: ApiKey) -> Left:
+        """What is left of the key's videos of today (UTC)."""
+        with self._engine.connect() as conn:
+            return quota.left(conn, key, at_ns=self._clock())
 
     def active_today(self) -> int:
         """How many keys had a video accepted in the last 24 hours."""

@@ -1,4 +1,4 @@
-"""The tables of keys, credits and quotas. They share one `metadata` with the jobs, and one database with DBOS."""
+"""The tables of keys, credits, quotas and idempotency keys, in the one `metadata` and database of the jobs."""
 
 from __future__ import annotations
 
@@ -47,4 +47,23 @@ quota_usage: Final = sa.Table(
     sa.Column("key_id", sa.String(20), primary_key=True),
     sa.Column("day", sa.Date, primary_key=True),
     sa.Column("videos", sa.Integer, nullable=False),
+)
+
+# What a rotated key's former secrets still open, until when.
+former_secrets: Final = sa.Table(
+    "api_key_former_secrets",
+    metadata,
+    sa.Column("secret_sha256", sa.String(64), primary_key=True),
+    sa.Column("key_id", sa.String(20), nullable=False, index=True),
+    sa.Column("until_ns", sa.BigInteger, nullable=False),
+)
+
+idempotency_keys: Final = sa.Table(
+    "idempotency_keys",
+    metadata,
+    sa.Column("key_id", sa.String(20), primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),  # keyed hash of what the caller sent
+    sa.Column("fingerprint", sa.String(64), nullable=False),  # keyed hash of the whole request
+    sa.Column("job_id", sa.String(40), nullable=False),
+    sa.Column("at_ns", sa.BigInteger, nullable=False, index=True),
 )
