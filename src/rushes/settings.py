@@ -166,6 +166,13 @@ class Settings(BaseSettings):
     veo: Veo = Veo()
     cost: Cost = Cost()
     max_queue_depth: int = Field(1000, ge=1)
+    webhooks_private: bool = False  # whether webhooks may go to addresses that are not public
+    webhooks_retry_s: float = Field(
+        5, gt=0
+    )  # the first pause after a failed delivery; they double, up to 8 h
+    webhooks_give_up_s: float = Field(
+        72 * 3600, ge=0
+    )  # how long after a video's end its webhook is still sent
     otlp_endpoint: str | None = None
     torch_threads: int | None = Field(None, ge=1)
     checkpoint_every: int = Field(10, ge=0)  # the loop is saved after every n-th denoising step; 0: never

@@ -159,6 +159,8 @@ _LIST: Final = (
     ),
     _event("gpu.unavailable", Level.WARN, "no GPU is watched", "error"),
     _event("gpu.xid", Level.WARN, "the driver reported an XID error", "gpu_index", "xid", "error"),
+    _event("webhook.failed", Level.WARN, "a webhook was not taken; it is sent again", "key_id", "error"),
+    _event("webhook.given_up", Level.ERROR, "a webhook was never taken and is given up", "key_id", "error"),
     _event("log.message", Level.INFO, "a line from a library, as it wrote it", "error"),
 )  # fmt: skip
 

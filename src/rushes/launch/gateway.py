@@ -32,6 +32,7 @@ from rushes.studio.recovery import kill_hung, tell_gone, tell_interrupted
 from rushes.studio.scratch import leaving_nothing
 from rushes.studio.secret_files import development_secret, hash_key, prompt_key
 from rushes.studio.storage import Media
+from rushes.studio.webhooks import Deliverer, Endpoints, Outbox, Sender
 
 __all__ = ["run"]
 
@@ -48,7 +49,8 @@ def run(settings: Settings) -> None:
     configure(instance="gateway", endpoint=settings.telemetry_endpoint, log_level=settings.log_level)
     logs.bridge_stdlib(logging.WARNING)
     engine = open_database(settings.jobs_url)
-    store = JobStore(engine, prompt_key=prompt_key(settings))
+    key = prompt_key(settings)
+    store = JobStore(engine, prompt_key=key)
     keys = KeyStore(engine)
     _development_key(keys, development_secret(settings))
     submitter = Submitter(engine)
@@ -91,7 +93,13 @@ def run(settings: Settings) -> None:
         hash_key=hash_key(settings),
         extra_routes=[Route("/metrics", _metrics_endpoint(settings))],
     )
+    webhooks = Deliverer(
+        Outbox(engine, retry_s=settings.webhooks_retry_s, give_up_s=settings.webhooks_give_up_s),
+        Endpoints(engine, prompt_key=key),
+        Sender(private=settings.webhooks_private),
+    )
     reaper.start()
+    webhooks.start()
     _LOG.info("process.started", process="gateway", address=f"{settings.host}:{settings.gateway_port}")
     try:
         uvicorn.run(
@@ -106,6 +114,7 @@ def run(settings: Settings) -> None:
         )
     finally:
         reaper.stop()
+        webhooks.stop()
         submitter.close()
         shutdown()
 
@@ -143,3 +152,4 @@ def _zero_counters() -> None:
     """Counters exist from the start, so that their first event shows in rate() and increase()."""
     instruments.video_generation_request_total.zero(model=MODELS)
     instruments.job_cancellation_total.zero(model=MODELS)
+    instruments.rushes_webhook_deliveries_total.zero()

@@ -235,4 +235,13 @@ OWN: Final = (
         specified=False,
         requires="a pipeline with a cache enabled",
     ),
+    Metric(
+        name="rushes_webhook_deliveries_total",
+        kind=Kind.COUNTER,
+        help="Attempts to deliver a webhook: delivered, failed (it is sent again), or given up after the last",
+        section=_SECTION,
+        labels=(Label("outcome", "what came of it", ("delivered", "failed", "given_up")),),
+        specified=False,
+        requires="a key with a webhook",
+    ),
 )

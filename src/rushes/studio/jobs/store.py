@@ -27,6 +27,7 @@ from rushes.studio.jobs.job import (
     Stage,
 )
 from rushes.studio.jobs.table import jobs
+from rushes.studio.webhooks.outbox import note_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -263,6 +264,7 @@ class JobStore:
                 charged=done.credits_charged or 0,
                 at_ns=now,
             )
+            note_end(conn, done)
             return rows.with_stages(conn, done)
 
     def fail(
@@ -390,6 +392,7 @@ class JobStore:
             if job is None:
                 return None
             keys.refund(conn, key_id=job.key_id, job_id=job_id, amount=job.credits_reserved, at_ns=now)
+            note_end(conn, job)
             return rows.with_stages(conn, job)
 
     def _claim(self, job_id: str, to: JobState, **values: Any) -> Job | None:

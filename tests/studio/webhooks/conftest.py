@@ -1,0 +1,152 @@
+"""A jobs' database with a key that has an endpoint, clocks that stand still, and a real server that listens."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from rushes.studio.jobs import Job, JobPrompt, JobStore, Submitter, new_job_id, open_database
+from rushes.studio.keys import ApiKey, KeyStore
+from rushes.studio.webhooks import Deliverer, Endpoint, Endpoints, Outbox, Sender
+
+START_NS = 1_767_960_000_000_000_000
+
+
+class Clock:
+    """Unix nanoseconds that move only when told to."""
+
+    def __init__(self) -> None:
+        self.now = START_NS
+
+    def __call__(self) -> int:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += round(seconds * 1e9)
+
+
+@dataclass
+class Received:
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Receiver:
+    """A customer's server: answers with `status`, and remembers what came."""
+
+    url: str = ""
+    status: int = 200
+    answer: bytes = b"thanks"
+    location: str | None = None
+    got: list[Received] = field(default_factory=list)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    told = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            told.got.append(Received(self.path, headers, body))
+            self.send_response(told.status)
+            if told.location is not None:
+                self.send_header("location", told.location)
+            self.end_headers()
+            self.wfile.write(told.answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    told.url = f"http://127.0.0.1:{server.server_port}/hook?token=okapicanary"
+    yield told
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@dataclass
+class Studio:
+    """Jobs, keys and webhooks on one database."""
+
+    store: JobStore
+    submitter: Submitter
+    keys: KeyStore
+    endpoints: Endpoints
+    outbox: Outbox
+    key: ApiKey
+    clock: Clock
+
+    def deliverer(self, *, private: bool = True, timeout_s: float = 10.0) -> Deliverer:
+        sender = Sender(private=private, timeout_s=timeout_s)
+        return Deliverer(self.outbox, self.endpoints, sender)
+
+    def endpoint(self, url: str) -> Endpoint:
+        return self.endpoints.set(self.key.id, url)
+
+    def submit(self, key: ApiKey | None = None) -> Job:
+        owner = key or self.key
+        job = Job(
+            id=new_job_id(), key_id=owner.id, tier="standard", model="MOCHI1", seconds=1, width=64, height=48,
+            num_frames=25, fps=24, steps=4, seed=1, guidance_scale=4.5, trace_id="ab" * 16,
+            root_span_id="cd" * 8, accepted_ns=self.clock(), credits_reserved=1,
+        )  # fmt: skip
+        prompt = JobPrompt("a red ball", "")
+        self.store.create(job, key=owner, prompt=prompt, enqueue=self.submitter.enqueue)
+        return job
+
+    def cancelled(self, key: ApiKey | None = None) -> Job:
+        job = self.store.cancel(self.submit(key).id)
+        assert job is not None
+        return job
+
+    def completed(self) -> Job:
+        job = self.submit()
+        assert self.store.claim_encoding(job.id, worker_id="e", executor_id="e.1.00000000")
+        held = self.store.get(job.id)
+        assert held is not None
+        assert self.store.enqueue_generation(held, self.submitter.enqueue)
+        held = self.store.claim_generation(job.id, worker_id="g", executor_id="g.1.00000000")
+        assert held is not None
+        assert self.store.start_generating(held)
+        done = self.store.complete(held, media="sha256/aa/x.mp4", size_bytes=1)
+        assert done is not None
+        return done
+
+    def failed(self) -> Job:
+        job = self.store.fail(self.submit().id, code="oom", message="too large", reason="oom")
+        assert job is not None
+        return job
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    engine = open_database(f"sqlite:///{tmp_path}/studio.db")
+    clock = Clock()
+    keys = KeyStore(engine, clock=clock)
+    key, _ = keys.create("ci", credits=1000)
+    prompt_key = Fernet.generate_key()
+    submitter = Submitter(engine)
+    yield Studio(
+        JobStore(engine, prompt_key=prompt_key, clock=clock),
+        submitter,
+        keys,
+        Endpoints(engine, prompt_key=prompt_key, clock=clock),
+        Outbox(engine, clock=clock),
+        key,
+        clock,
+    )
+    submitter.close()
+    engine.dispose()
