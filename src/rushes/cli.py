@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Never, Optional
+from typing import Annotated, Optional
 
 import typer
 
-if TYPE_CHECKING:
-    from rushes.settings import Settings
+from rushes.cli_base import DataDir, die, need, settings_of, storage_errors
+from rushes.cli_keys import keys
 
 __all__ = ["app", "main"]
 
@@ -24,7 +24,6 @@ app = typer.Typer(
     add_completion=True,
 )
 
-DataDir = Annotated[Optional[Path], typer.Option(help="Folder for all data.", show_default="per user")]
 Port = Annotated[Optional[int], typer.Option(help="Control room: UI and API.", show_default="8400")]
 GatewayPort = Annotated[Optional[int], typer.Option(help="Studio gateway.", show_default="8401")]
 HttpPort = Annotated[Optional[int], typer.Option(help="OTLP over HTTP.", show_default="4318")]
@@ -46,33 +45,7 @@ PasswordFile = Annotated[Optional[Path], typer.Option(help="A file with the stor
 GrpcPort = Annotated[Optional[int], typer.Option(help="OTLP over gRPC.", show_default="4317")]
 
 
-def _die(message: object, code: int = 1) -> Never:
-    typer.secho(f"error: {message}", err=True, fg=typer.colors.RED)
-    raise typer.Exit(code)
-
-
-def _need(extra: str, error: ModuleNotFoundError) -> Never:
-    _die(f'this command needs {error.name}, which is not installed: pip install "rushes[{extra}]"')
-
-
-def _settings(**flags: Any) -> Settings:
-    try:
-        from rushes.settings import SettingsError, load
-    except ModuleNotFoundError as error:
-        _need("server", error)
-    try:
-        return load(**flags)
-    except SettingsError as error:
-        _die(error, 2)
-
-
-@contextmanager
-def _storage_errors() -> Iterator[None]:
-    """A folder or file that can't be used is said in a line, not in a traceback."""
-    try:
-        yield
-    except OSError as error:
-        _die(f"{error.filename or 'a file'} can't be used ({error.strerror or error}); see `rushes doctor`")
+app.add_typer(keys)
 
 
 @app.command()
@@ -91,7 +64,7 @@ def up(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every process's log lines.")] = False,
 ) -> None:
     """Run the control room and the studio on this machine. Port 0 picks a free one."""
-    settings = _settings(
+    settings = settings_of(
         data_dir=data_dir,
         port=port,
         gateway_port=gateway_port,
@@ -108,14 +81,14 @@ def up(
         from rushes.launch.ports import PortTaken
         from rushes.launch.supervisor import AlreadyRunning, Supervisor
     except ModuleNotFoundError as error:
-        _need("studio", error)
+        need("studio", error)
     try:
         supervisor = Supervisor(settings, say=typer.echo, on_line=typer.echo if verbose else None)
     except (PortTaken, AlreadyRunning) as error:
-        _die(error)
+        die(error)
     except OSError as error:
-        _die(f"{error.filename} can't be used ({error.strerror}); name another folder with --data-dir")
-    with _storage_errors():
+        die(f"{error.filename} can't be used ({error.strerror}); name another folder with --data-dir")
+    with storage_errors():
         code = supervisor.run()
     raise typer.Exit(code)
 
@@ -132,7 +105,7 @@ def server(
     store_password_file: PasswordFile = None,
 ) -> None:
     """Run the control room alone: OTLP in, queries and pages out."""
-    settings = _settings(
+    settings = settings_of(
         data_dir=data_dir,
         port=port,
         otlp_http_port=otlp_http_port,
@@ -148,12 +121,12 @@ def server(
     try:
         from rushes.launch.control_room import CannotStart, run
     except ModuleNotFoundError as error:
-        _need("server", error)
+        need("server", error)
     try:
-        with _storage_errors():
+        with storage_errors():
             run(settings)
     except CannotStart as error:
-        _die(error)
+        die(error)
 
 
 @app.command()
@@ -164,7 +137,7 @@ def backup(
     store_password_file: PasswordFile = None,
 ) -> None:
     """Write all telemetry to a folder or an object store, while the control room runs or when it doesn't."""
-    settings = _settings(data_dir=data_dir, store=store, store_password_file=store_password_file)
+    settings = settings_of(data_dir=data_dir, store=store, store_password_file=store_password_file)
     with _backup_errors():
         from rich.console import Console
 
@@ -183,7 +156,7 @@ def restore(
     retention: Retention = None,
 ) -> None:
     """Read a backup into a data folder without telemetry, or into an empty database."""
-    settings = _settings(
+    settings = settings_of(
         data_dir=data_dir, store=store, store_password_file=store_password_file, retention=retention
     )
     with _backup_errors():
@@ -202,28 +175,28 @@ def _backup_errors() -> Iterator[None]:
         from rushes.store.backup_place import BackupError
         from rushes.store.interface import StoreError
     except ModuleNotFoundError as error:
-        _need("server", error)
+        need("server", error)
     try:
-        with _storage_errors():
+        with storage_errors():
             yield
     except (BackupError, StoreError, ValueError) as error:
-        _die(error)
+        die(error)
 
 
 @app.command()
 def gateway(data_dir: DataDir = None, gateway_port: GatewayPort = None) -> None:
     """Run the studio's gateway: OpenAI's Videos API."""
-    settings = _settings(data_dir=data_dir, gateway_port=gateway_port)
+    settings = settings_of(data_dir=data_dir, gateway_port=gateway_port)
     try:
         from rushes.launch.gateway import run
         from rushes.launch.ports import PortTaken
     except ModuleNotFoundError as error:
-        _need("studio", error)
+        need("studio", error)
     try:
-        with _storage_errors():
+        with storage_errors():
             run(settings)
     except PortTaken as error:
-        _die(error)
+        die(error)
 
 
 @app.command()
@@ -234,18 +207,18 @@ def worker(
 ) -> None:
     """Run one worker of the studio."""
     if role not in {"encode", "generate", "all"}:
-        _die(f"role {role!r} is not one of encode, generate, all", 2)
-    settings = _settings(data_dir=data_dir)
+        die(f"role {role!r} is not one of encode, generate, all", 2)
+    settings = settings_of(data_dir=data_dir)
     try:
         from rushes.launch.worker import run
         from rushes.studio.jobs import WorkerBusyError
     except ModuleNotFoundError as error:
-        _need("studio", error)
+        need("studio", error)
     try:
-        with _storage_errors():
+        with storage_errors():
             run(settings, role, id)
     except (WorkerBusyError, ValueError) as error:
-        _die(error)
+        die(error)
 
 
 @app.command()
@@ -264,7 +237,7 @@ def generate(
     data_dir: DataDir = None,
 ) -> None:
     """Make a video with a running `rushes up`, and print its path and its trace's address."""
-    settings = _settings(data_dir=data_dir)
+    settings = settings_of(data_dir=data_dir)
     try:
         from rich.console import Console
 
@@ -272,7 +245,7 @@ def generate(
         from rushes.launch.generate import GenerationFailed
         from rushes.launch.generate import generate as run
     except ModuleNotFoundError as error:
-        _need("studio", error)
+        need("studio", error)
     if prompt == "-":
         prompt = sys.stdin.read().strip()
     try:
@@ -296,7 +269,7 @@ def generate(
             negative_prompt=negative_prompt,
         )
     except (local.NotRunning, GenerationFailed) as error:
-        _die(error)
+        die(error)
     typer.echo(path)
     typer.echo(trace)
 
@@ -312,13 +285,13 @@ def catalog(
     try:
         typer.echo(as_json(signal) if json else as_text(signal))
     except KeyError:
-        _die(f"there is no list of {signal!r}; there are metrics, spans and logs", 2)
+        die(f"there is no list of {signal!r}; there are metrics, spans and logs", 2)
 
 
 @app.command()
 def doctor(data_dir: DataDir = None) -> None:
     """Try what Rushes needs on this machine. Exits with 1 if something will not work."""
-    settings = _settings(data_dir=data_dir)
+    settings = settings_of(data_dir=data_dir)
     from rushes.launch.doctor import examine
 
     colours = {"good": typer.colors.GREEN, "warn": typer.colors.YELLOW, "bad": typer.colors.RED}

@@ -31,7 +31,7 @@ from pydantic_settings import (
 
 from rushes.catalog import MODELS
 
-__all__ = ["Cost", "Scrape", "Settings", "SettingsError", "Veo", "load"]
+__all__ = ["Cost", "Scrape", "Settings", "SettingsError", "Veo", "duration_s", "load"]
 
 _DURATION = re.compile(r"(?P<count>\d+) ?(?P<unit>[smhdw])")
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
@@ -203,10 +203,7 @@ class Settings(BaseSettings):
     def _seconds(cls, value: object) -> int:
         if value == cls.model_fields["retention"].default:
             return int(cls.model_fields["retention"].default)
-        found = _DURATION.fullmatch(str(value).strip().lower())
-        if found is None or int(found["count"]) == 0:
-            raise ValueError("must be a number with a unit, such as 7d, 36h or 90m")
-        return int(found["count"]) * _UNITS_S[found["unit"]]
+        return duration_s(str(value))
 
     @field_serializer("retention")
     def _with_unit(self, value: int) -> str:
@@ -298,6 +295,14 @@ class Settings(BaseSettings):
     def local_file(self) -> Path:
         """What `rushes up` tells scripts about itself."""
         return self.data_dir / "local.json"
+
+
+def duration_s(text: str) -> int:
+    """The seconds of a time written as 7d, 36h, 90m or 30s. Raises ValueError."""
+    found = _DURATION.fullmatch(text.strip().lower())
+    if found is None or int(found["count"]) == 0:
+        raise ValueError("must be a number with a unit, such as 7d, 36h or 90m")
+    return int(found["count"]) * _UNITS_S[found["unit"]]
 
 
 def _is_loopback(host: str) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from rushes.studio.keys import KeyStore, hash_secret, last_four, reserve, tier_allows
+from rushes.studio.keys import KeyStore, UnknownKeyError, hash_secret, last_four, reserve, tier_allows
+from studio.keys.conftest import Clock
 
 
 def test_a_key_is_found_by_its_secret_only(keys: KeyStore) -> None:
@@ -104,3 +105,36 @@ def test_active_keys_are_those_with_a_video_in_a_day(
     with engine.begin() as conn:
         reserve(conn, key_id=key.id, job_id="b", amount=1, at_ns=day_ago + 1)
     assert keys.active_today() == 1
+
+
+def test_a_rotated_secret_works_for_its_grace_and_not_a_moment_longer(keys: KeyStore, clock: Clock) -> None:
+    key, first = keys.create("ci")
+    second = keys.rotate(key.id, grace_s=60)
+    third = keys.rotate(key.id, grace_s=3600)
+    assert keys.find(first) == keys.find(second) == keys.find(third)
+    clock.now += 60 * 10**9
+    assert keys.find(first) is None
+    assert keys.find(second) is not None
+    fourth = keys.rotate(key.id)
+    assert [keys.find(old) for old in (first, second, third)] == [None] * 3
+    assert keys.find(fourth) == keys.get(key.id)
+    keys.revoke(key.id)
+    assert keys.find(fourth) is None
+    with pytest.raises(UnknownKeyError):
+        keys.rotate(key.id)
+
+
+def test_a_revoked_keys_former_secrets_open_nothing(keys: KeyStore) -> None:
+    key, first = keys.create("ci")
+    keys.rotate(key.id, grace_s=60)
+    keys.revoke(key.id)
+    assert keys.find(first) is None
+
+
+def test_a_secret_that_was_rotated_away_makes_no_new_key(keys: KeyStore) -> None:
+    secret = "rk_" + "d" * 32
+    key = keys.ensure(secret, name="development")
+    assert key is not None
+    keys.rotate(key.id)
+    assert keys.ensure(secret, name="development") is None
+    assert len(keys.list_all()) == 1

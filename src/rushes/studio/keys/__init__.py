@@ -2,7 +2,12 @@
 
 from rushes.studio.keys.audit import Discrepancy, audit
 from rushes.studio.keys.credit import credits_for, grant, refund, reserve, settle
-from rushes.studio.keys.errors import InsufficientCreditsError, KeyRefusedError, QuotaExceededError
+from rushes.studio.keys.errors import (
+    InsufficientCreditsError,
+    KeyRefusedError,
+    QuotaExceededError,
+    UnknownKeyError,
+)
 from rushes.studio.keys.idempotency import AlreadySubmittedError, Repeatable, Submitted, forget_old
 from rushes.studio.keys.key import ApiKey, hash_secret, last_four, new_secret, tier_allows
 from rushes.studio.keys.quota import consume_quota, quota_used
@@ -21,6 +26,7 @@ __all__ = [
     "RateLimiter",
     "Repeatable",
     "Submitted",
+    "UnknownKeyError",
     "audit",
     "consume_quota",
     "credits_for",

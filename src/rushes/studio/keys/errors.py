@@ -1,4 +1,4 @@
-"""Why a key may not submit another video now: raised inside the accepting transaction, so that it rolls back."""
+"""Why a key may not submit another video now, raised inside the accepting transaction, and why one is not found."""
 
 from __future__ import annotations
 
@@ -25,3 +25,14 @@ class QuotaExceededError(KeyRefusedError):
         super().__init__(f"the key's quota of {quota} videos a day is used up; it starts anew at 00:00 UTC")
         self.quota = quota
         self.retry_after_s = retry_after_s
+
+
+class UnknownKeyError(LookupError):
+    """No key, or several, that can be meant."""
+
+    def __init__(self, name: str, ids: list[str]) -> None:
+        super().__init__(
+            f"several keys are called {name!r}: {', '.join(ids)}; say which by its id"
+            if ids
+            else f"there is no key {name!r}, or it was revoked; `rushes keys list` shows all"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hmac
 import secrets
 import time
@@ -12,9 +13,9 @@ from sqlalchemy.exc import IntegrityError
 
 from rushes.catalog import TIERS
 from rushes.studio.keys import credit, quota
-from rushes.studio.keys.errors import InsufficientCreditsError
+from rushes.studio.keys.errors import InsufficientCreditsError, UnknownKeyError
 from rushes.studio.keys.key import ApiKey, hash_secret, last_four, new_secret
-from rushes.studio.keys.table import api_keys
+from rushes.studio.keys.table import api_keys, former_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,6 +139,50 @@ class KeyStore:
             rows = conn.execute(sa.select(api_keys).order_by(api_keys.c.created_ns, api_keys.c.id)).all()
         return [_key(row) for row in rows]
 
+    def named(self, name: str) -> ApiKey:
+        """The key with this id, or the only active one of this name, or the only one of it.
+
+        Raises:
+            UnknownKeyError: there is none, or several are called so.
+        """
+        if (key := self.get(name)) is not None:
+            return key
+        called = [key for key in self.list_all() if key.name == name]
+        found = [key for key in called if key.active] or called
+        if len(found) == 1:
+            return found[0]
+        raise UnknownKeyError(name, [key.id for key in found])
+
+    def rotate(self, key_id: str, *, grace_s: float = 0) -> str:
+        """Gives an active key a new secret and returns it; the one before ends at once, or after `grace_s`.
+
+        At once ends all former secrets; a grace leaves those that still have one.
+
+        Raises:
+            UnknownKeyError: there is no such key, or it was revoked.
+        """
+        secret, now = new_secret(), self._clock()
+        until = now + round(grace_s * 1e9)
+        active = (api_keys.c.id == key_id, api_keys.c.active.is_(sa.true()))
+        with self._engine.begin() as conn:
+            if grace_s <= 0:
+                conn.execute(
+                    sa.update(former_secrets)
+                    .where(former_secrets.c.key_id == key_id, former_secrets.c.until_ns > now)
+                    .values(until_ns=now)
+                )
+            before = sa.select(api_keys.c.secret_sha256, api_keys.c.id, sa.literal(until, sa.BigInteger))
+            kept = conn.execute(
+                sa.insert(former_secrets).from_select(
+                    ["secret_sha256", "key_id", "until_ns"], before.where(*active)
+                )
+            )
+            if kept.rowcount != 1:
+                raise UnknownKeyError(key_id, [])
+            values = {"secret_sha256": hash_secret(secret), "last_four": last_four(secret)}
+            conn.execute(sa.update(api_keys).where(*active).values(values))
+        return secret
+
     def revoke(self, key_id: str) -> bool:
         """Makes a key useless from now on; returns whether it was active."""
         with self._engine.begin() as conn:
@@ -149,7 +194,14 @@ class KeyStore:
         return changed.rowcount == 1
 
     def grant(self, key_id: str, amount: int) -> None:
-        """Adds `amount` credits to a key."""
+        """Adds `amount` credits to a key.
+
+        Raises:
+            ValueError: `amount` is not positive.
+        """
+        if amount < 1:
+            msg = f"credits to add must be 1 or more, got {amount}"
+            raise ValueError(msg)
         with self._engine.begin() as conn:
             credit.grant(conn, key_id=key_id, amount=amount, at_ns=self._clock())
 
@@ -182,14 +234,22 @@ class KeyStore:
             return int(conn.execute(query).scalar_one())
 
     def _with_secret(self, secret: str) -> ApiKey | None:
-        """The key with this secret, active or not."""
+        """The key with this secret, active or not; one whose time is over makes its key look revoked."""
         digest = hash_secret(secret)
+        own = sa.select(api_keys, api_keys.c.secret_sha256.label("digest"), sa.null().label("until_ns"))
+        former = sa.select(
+            api_keys, former_secrets.c.secret_sha256.label("digest"), former_secrets.c.until_ns
+        ).join(former_secrets, former_secrets.c.key_id == api_keys.c.id)
         with self._engine.connect() as conn:
-            row = conn.execute(sa.select(api_keys).where(api_keys.c.secret_sha256 == digest)).one_or_none()
+            row = (
+                conn.execute(own.where(api_keys.c.secret_sha256 == digest)).one_or_none()
+                or conn.execute(former.where(former_secrets.c.secret_sha256 == digest)).one_or_none()
+            )
         # The index's own comparison leaks timing of the hash only; this one settles it in constant time.
-        if row is None or not hmac.compare_digest(row.secret_sha256, digest):
+        if row is None or not hmac.compare_digest(row.digest, digest):
             return None
-        return _key(row)
+        over = row.until_ns is not None and row.until_ns <= self._clock()
+        return dataclasses.replace(_key(row), active=row.active and not over)
 
 
 def _key(row: sa.Row[Any]) -> ApiKey:
