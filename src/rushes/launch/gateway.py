@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib.metadata import version
@@ -21,10 +22,11 @@ from rushes.sdk import configure, exposition, instruments, logs, shutdown
 from rushes.settings import Settings
 from rushes.studio import outcome
 from rushes.studio.board import Board
+from rushes.studio.chores import Chores
 from rushes.studio.cost import Book
 from rushes.studio.gateway import create_app
-from rushes.studio.jobs import FileLiveness, JobStore, Reaper, Submitter, open_database
-from rushes.studio.keys import KeyStore
+from rushes.studio.jobs import FileLiveness, JobStore, Reaper, Submitter, open_database, sweep_unused
+from rushes.studio.keys import KeyStore, forget_old
 from rushes.studio.models import offered, veo3
 from rushes.studio.observed import observe
 from rushes.studio.provider import offer_veo
@@ -98,8 +100,13 @@ def run(settings: Settings) -> None:
         Endpoints(engine, prompt_key=key),
         Sender(private=settings.webhooks_private),
     )
-    reaper.start()
-    webhooks.start()
+    chores = Chores(
+        lambda: forget_old(engine, at_ns=time.time_ns()),
+        lambda: sweep_unused(engine, media.delete),
+    )
+    background = (reaper, webhooks, chores)
+    for each in background:
+        each.start()
     _LOG.info("process.started", process="gateway", address=f"{settings.host}:{settings.gateway_port}")
     try:
         uvicorn.run(
@@ -113,8 +120,8 @@ def run(settings: Settings) -> None:
             timeout_graceful_shutdown=5,
         )
     finally:
-        reaper.stop()
-        webhooks.stop()
+        for each in background:
+            each.stop()
         submitter.close()
         shutdown()
 

@@ -16,7 +16,7 @@ from rushes.sdk import instruments, logs, tracing
 from rushes.studio import outcome
 from rushes.studio.cost import Book, Meter, Role
 from rushes.studio.failure import Cancelled, EncodingLost, classify
-from rushes.studio.jobs import INTERRUPTED, Job, patiently, priority_of
+from rushes.studio.jobs import INTERRUPTED, Job, patiently, priority_of, remove_unused
 from rushes.studio.render import Render, Tools
 from rushes.studio.stages import decode, deliver, denoise, prompt, provider, setup
 
@@ -110,8 +110,8 @@ def _complete(render: Render) -> None:
     completed = patiently(lambda: tools.store.complete(job, media=media, size_bytes=size))
     if completed is not None:
         tools.ending.completed(completed)
-    elif not tools.store.media_in_use(media):
-        tools.media.delete(media)  # the job was ended after its upload: nobody would ever delete it
+    else:  # the job was ended after its upload: nobody would ever delete what it stored
+        remove_unused(tools.store.engine, media, tools.media.delete)
 
 
 def _record_wait(job: Job, tools: Tools, begun_ns: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from rushes.sdk import logs
-from rushes.studio.jobs import Job, JobStore
+from rushes.studio.jobs import Job, JobStore, remove_unused
 from rushes.studio.storage import Media, NoSuchObject, StorageError
 
 __all__ = ["folder_of", "leaving_nothing", "remove", "sweep"]
@@ -38,8 +38,8 @@ def leaving_nothing(
     def ended(job: Job) -> None:
         remove(scratch, job.id)
         try:
-            if job.media and not store.media_in_use(job.media):
-                media.delete(job.media)
+            if job.media:
+                remove_unused(store.engine, job.media, media.delete)
         except (StorageError, NoSuchObject) as error:
             _LOG.error("log.message", error=f"a given-up video's object stays in the store: {error}")
         tell(job)

@@ -8,7 +8,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from recording import Recorded
-from rushes.studio.jobs import Job, JobState
+from rushes.studio.jobs import Job, JobState, sweep_unused
+from rushes.studio.storage import NoSuchObject, StorageError
 from studio.gateway.parts import Gateway
 
 GOOD = {"prompt": "a red ball", "model": "MOCHI1"}
@@ -253,3 +254,21 @@ def test_requests_are_counted_by_the_routes_template(
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ok", "waiting": 0}
     assert [count(*call) for call in expected] == [value + 1 for value in before]
+
+
+def test_a_video_is_deleted_although_the_storage_can_not_be_reached(
+    client: TestClient, gateway: Gateway, finished: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(_name: str) -> None:
+        raise StorageError("could not delete from the store")
+
+    name = gateway.job(finished).media
+    assert name is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(gateway.media, "delete", unreachable)
+        assert client.delete(f"/v1/videos/{finished}").json()["deleted"] is True
+    assert client.get(f"/v1/videos/{finished}").status_code == 404
+    assert gateway.media.head(name).size_bytes == len(CONTENT)
+    sweep_unused(gateway.store.engine, gateway.media.delete)
+    with pytest.raises(NoSuchObject):
+        gateway.media.head(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ import sqlalchemy as sa
 from cryptography.fernet import Fernet
 
 from rushes.studio.jobs import (
-    Deletion,
     Job,
     JobPrompt,
     JobState,
@@ -193,56 +191,6 @@ def test_deleting_forgets_finished_jobs_only(bench: Bench) -> None:
     assert bench.store.get(job.id) is None
     with pytest.raises(LookupError):
         bench.store.prompt(job.id)
-
-
-def test_media_is_in_use_while_any_job_has_it(bench: Bench) -> None:
-    one, other = bench.accept(), bench.accept()
-    for job in (one, other):
-        bench.advance(job.id, JobState.COMPLETED)
-    bench.store.delete(one.id)
-    assert bench.store.media_in_use("sha256/aa.mp4")
-    bench.store.delete(other.id)
-    assert not bench.store.media_in_use("sha256/aa.mp4")
-
-
-def test_a_reserved_name_is_in_use_until_the_job_is_given_up(bench: Bench) -> None:
-    name = "sha256/aa.mp4"
-    one, other = bench.accept(), bench.accept()
-    bench.advance(one.id, JobState.COMPLETED)
-    bench.advance(other.id, JobState.ASSIGNED)
-    assert not bench.store.reserve_media(bench.get(other.id), name)
-    assert bench.store.start_generating(bench.get(other.id))
-    assert bench.store.reserve_media(bench.get(other.id), name)
-    assert bench.get(other.id).state is JobState.GENERATING
-    assert bench.store.delete(one.id) == Deletion(None)
-    assert bench.store.media_in_use(name)
-    assert bench.store.cancel(other.id)
-    assert not bench.store.media_in_use(name)
-    assert not bench.store.reserve_media(bench.get(other.id), "sha256/bb.mp4")
-    # Whoever clears up after a worker that died halfway still learns what it was about to store.
-    assert bench.get(other.id).media == name
-    assert bench.store.delete(other.id) == Deletion(name)
-
-
-def test_a_reserved_video_is_completed(bench: Bench) -> None:
-    job = bench.accept()
-    bench.advance(job.id, JobState.GENERATING)
-    assert bench.store.reserve_media(bench.get(job.id), "sha256/bb.mp4")
-    assert bench.store.reserve_media(bench.get(job.id), "sha256/aa.mp4")
-    done = bench.store.complete(bench.get(job.id), media="sha256/aa.mp4", size_bytes=9)
-    assert done == bench.get(job.id)
-    assert not bench.store.media_in_use("sha256/bb.mp4")
-    assert bench.store.delete(job.id) == Deletion("sha256/aa.mp4")
-
-
-def test_only_the_last_of_equal_videos_takes_the_file_along(bench: Bench) -> None:
-    jobs = [bench.accept() for _ in range(6)]
-    for job in jobs:
-        bench.advance(job.id, JobState.COMPLETED)
-    with ThreadPoolExecutor(6) as pool:
-        deletions = list(pool.map(lambda job: bench.store.delete(job.id), jobs))
-    unused = [deletion.unused_media for deletion in deletions if deletion is not None]
-    assert sorted(unused, key=str) == [None] * 5 + ["sha256/aa.mp4"]
 
 
 def test_what_ends_a_job_gives_it_out_as_it_is_afterwards(bench: Bench) -> None:

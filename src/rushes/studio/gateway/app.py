@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from rushes.sdk import logs
 from rushes.studio.gateway.access import authenticate
 from rushes.studio.gateway.content import content_response
 from rushes.studio.gateway.errors import ApiError, bad_value, error_response, no_such_video, shown
@@ -23,8 +24,9 @@ from rushes.studio.gateway.limits import LimitHeaders
 from rushes.studio.gateway.middleware import Watch
 from rushes.studio.gateway.submit import Submission
 from rushes.studio.gateway.video import video_object
-from rushes.studio.jobs import PromptUnreadableError
+from rushes.studio.jobs import PromptUnreadableError, remove_unused
 from rushes.studio.keys import RateLimiter
+from rushes.studio.storage import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from rushes.studio.keys import KeyStore
     from rushes.studio.models.card import ModelCard
 
+_LOG: Final = logs.get_logger("gateway")
 _VIDEO_ID: Final = re.compile(r"video_[0-9a-f]{32}")
 _PAGE: Final = 20
 _LARGEST_PAGE: Final = 100
@@ -246,8 +249,10 @@ class _Api:
             return False
         if deletion := self._store.delete(job.id):
             try:
-                if deletion.unused_media is not None:
-                    self.media.delete(deletion.unused_media)
+                if deletion.media is not None:
+                    remove_unused(self._store.engine, deletion.media, self.media.delete)
+            except StorageError as error:  # it is noted, and tried again
+                _LOG.error("log.message", error=f"a deleted video's object is still in the store: {error}")
             finally:
                 submitter.forget(job.id)
         return True

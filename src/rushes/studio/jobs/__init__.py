@@ -19,6 +19,7 @@ from rushes.studio.jobs.patience import patiently
 from rushes.studio.jobs.queue import Submitter, priority_of
 from rushes.studio.jobs.reaper import Reaper
 from rushes.studio.jobs.store import Deletion, JobPage, JobStore, PromptUnreadableError
+from rushes.studio.jobs.unused import remove_unused, sweep_unused
 from rushes.studio.jobs.worker import Handler, Role, run_worker
 
 __all__ = [
@@ -50,5 +51,7 @@ __all__ = [
     "patiently",
     "pid_of",
     "priority_of",
+    "remove_unused",
     "run_worker",
+    "sweep_unused",
 ]

@@ -27,6 +27,7 @@ from rushes.studio.jobs.job import (
     Stage,
 )
 from rushes.studio.jobs.table import jobs
+from rushes.studio.jobs.unused import alone_with, note_unused
 from rushes.studio.webhooks.outbox import note_end
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ class JobPage(NamedTuple):
 
 
 class Deletion(NamedTuple):
-    """What a deleted job leaves: the name of its video if no other job has it, so that its object may go."""
+    """What a deleted job leaves: the name of its video, for `remove_unused`."""
 
-    unused_media: str | None
+    media: str | None
 
 
 class JobStore:
@@ -158,15 +159,8 @@ class JobStore:
         return JobPrompt(texts["text"], texts["negative"])
 
     def delete(self, job_id: str) -> Deletion | None:
-        """Forgets a finished job with its prompt and stages; None if there was none, finished.
-
-        Whether its video's object may go is settled in the same transaction.
-        """
-        same_media = jobs.c.media == sa.select(jobs.c.media).where(jobs.c.id == job_id).scalar_subquery()
+        """Forgets a finished job with its prompt and stages; None if there was none, finished."""
         with self.engine.begin() as conn:
-            # On PostgreSQL two who delete the last two jobs of one video must not each see the other's still
-            # there; on SQLite there is one writer anyway, and this locks nothing.
-            conn.execute(sa.select(jobs.c.id).where(same_media).order_by(jobs.c.id).with_for_update())
             gone = conn.execute(
                 sa.delete(jobs)
                 .where(jobs.c.id == job_id, jobs.c.state.in_(tuple(TERMINAL)))
@@ -178,13 +172,9 @@ class JobStore:
             conn.execute(sa.delete(table.stages).where(table.stages.c.job_id == job_id))
             conn.execute(sa.delete(table.operations).where(table.operations.c.job_id == job_id))
             conn.execute(sa.delete(compute).where(compute.c.job_id == job_id))
-            unused = gone.media is not None and not rows.media_in_use(conn, gone.media)
-        return Deletion(gone.media if unused else None)
-
-    def media_in_use(self, media: str) -> bool:
-        """Whether a job has this video or is about to store it: equal videos share one name, their content's."""
-        with self.engine.connect() as conn:
-            return rows.media_in_use(conn, media)
+            if gone.media is not None:
+                note_unused(conn, job_id, gone.media)
+        return Deletion(gone.media)
 
     # A job's way. Each says whether the job was in a state that allows it and so has moved: by True, or by the job
     # as it is afterwards, since whoever deletes it may be faster than a second look. What only the worker that has
@@ -234,9 +224,10 @@ class JobStore:
     def reserve_media(self, job: Job, name: str) -> bool:
         """Notes under which name a video will be stored, before it is; False says to stop, as above.
 
-        From then on `media_in_use` counts it, so that nobody who deletes an equal video takes this one's away.
+        From then on nobody who deletes an equal video takes this one's away; somebody who is at it is waited for.
         """
-        return self._note(job, media=name)
+        with alone_with(self.engine, name) as conn:
+            return rows.note(conn, job, media=name)
 
     def complete(
         self, job: Job, *, media: str, size_bytes: int, credits_charged: int | None = None
