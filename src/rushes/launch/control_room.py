@@ -35,6 +35,7 @@ from rushes.sdk import Telemetry, configure, exposition, logs
 from rushes.settings import Settings
 from rushes.store.interface import Store, StoreError
 from rushes.store.upkeep import Upkeep
+from rushes.web.api import ScrapeTarget
 from rushes.web.api import routes as api_routes
 from rushes.web.app import create_app
 from rushes.web.live import Live
@@ -89,6 +90,7 @@ async def _serve(settings: Settings, store: Store, upkeep: Upkeep, telemetry: Te
     live = Live()
     receiver = Receiver(store, limits=Limits(), on_ingest=live.notify)
     observe_ingest(receiver)
+    targets = _targets(settings)
     readers = Readers.over(store)
     pages = create_app(
         videos=readers.videos,
@@ -100,7 +102,12 @@ async def _serve(settings: Settings, store: Store, upkeep: Upkeep, telemetry: Te
             problems_route(upkeep),
             *backup_routes(store),
             *remote_write_routes(receiver),
-            *api_routes(readers, version=version("rushes"), live=live),
+            *api_routes(
+                readers,
+                version=version("rushes"),
+                live=live,
+                targets=[ScrapeTarget(of.url, of.own, of.interval_s, of.timeout_s) for of in targets],
+            ),
         ],
         media=MediaStore(settings.media_url),
         live=live,
@@ -123,7 +130,7 @@ async def _serve(settings: Settings, store: Store, upkeep: Upkeep, telemetry: Te
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     _LOG.info("process.started", process="control room", address=f"http://{host}:{settings.port}")
-    scraping = asyncio.create_task(Scraper(receiver, _targets(settings)).run())
+    scraping = asyncio.create_task(Scraper(receiver, targets).run())
     keeping = asyncio.create_task(keep_own_metrics(telemetry, receiver))
     alone = os.environ.get(SUPERVISED) != "1"  # else `rushes up` tells, of the studio too
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rushes.query.promql.matching import condition, selector
+from rushes.query.promql.matching import condition, on_metric, selector
 from rushes.query.promql.model import NAME, Labels, PromQLError, key_of
 from rushes.query.promql.parsing import parsed
 from rushes.query.promql.tree import selectors
@@ -14,8 +16,10 @@ from rushes.store.interface import Param, Row, Store, StoreError, StoreQueryErro
 __all__ = ["Exemplar", "ExemplarSeries", "MetricHelp", "SeriesIndex"]
 
 _MAX: Final = 100_000
-# A live series is written again at least this often; see the ingest's KnownSeries.
+# A live series' `last_seen` is written again at least this often.
 _REWRITTEN_S: Final = 7200
+# Times up to 2106, which is as far as the store's seconds go.
+_LATEST_S: Final = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +53,35 @@ class SeriesIndex:
 
     Selectors are PromQL's, such as `up{job="x"}`; several are alternatives. All methods raise PromQLError
     for one that can't be understood.
+
+    Args:
+        store: where the series are.
+        clock: seconds since the epoch, now.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, clock: Callable[[], float] = time.time) -> None:
         self._store = store
+        self._clock = clock
 
-    def series(self, match: list[str], start_s: float | None = None, limit: int = _MAX) -> list[Labels]:
-        """The labels of every matching series that had samples since then, `__name__` included."""
+    def series(
+        self, match: list[str], start_s: float | None = None, end_s: float | None = None
+    ) -> list[Labels]:
+        """The labels of every matching series that has samples in this time, `__name__` included."""
         where, params = _where(match, start_s)
+        if start_s is not None or end_s is not None:
+            where, params = _sampled(where, params, match, start_s, end_s)
         rows = self._rows(
             f"SELECT metric, any(labels) AS of_series FROM series WHERE {where} "
             "GROUP BY metric, series_id LIMIT {limit:UInt32}",
-            params | {"limit": min(limit, _MAX)},
+            params | {"limit": _MAX},
         )
         return sorted(({NAME: row["metric"], **row["of_series"]} for row in rows), key=key_of)
 
-    def labels(self, match: list[str] | None = None, start_s: float | None = None) -> list[str]:
-        """The names of all labels."""
-        where, params = _where(match or [], start_s)
+    def labels(
+        self, match: list[str] | None = None, start_s: float | None = None, end_s: float | None = None
+    ) -> list[str]:
+        """The names of all labels that series had in this time, or up to two hours beside it."""
+        where, params = self._nearly(match or [], start_s, end_s)
         rows = self._rows(
             f"SELECT DISTINCT arrayJoin(mapKeys(labels)) AS name FROM series WHERE {where}", params
         )
@@ -80,9 +95,10 @@ class SeriesIndex:
         name: str,
         match: list[str] | None = None,
         start_s: float | None = None,
+        end_s: float | None = None,
     ) -> list[str]:
-        """All values of a label; of `__name__`: the names of all metrics."""
-        where, params = _where(match or [], start_s)
+        """All values that a label (`__name__`: the names of all metrics) had then, or up to two hours beside it."""
+        where, params = self._nearly(match or [], start_s, end_s)
         if name == NAME:
             rows = self._rows(f"SELECT DISTINCT metric AS value FROM series WHERE {where}", params)
         else:
@@ -92,6 +108,15 @@ class SeriesIndex:
                 params | {"label": name},
             )
         return sorted(row["value"] for row in rows)
+
+    def _nearly(
+        self, match: list[str], start_s: float | None, end_s: float | None
+    ) -> tuple[str, dict[str, Param]]:
+        """The condition on series in a time, without a look at samples where it lasts until now."""
+        where, params = _where(match, start_s)
+        if end_s is None or end_s > self._clock() - _REWRITTEN_S:
+            return where, params
+        return _sampled(where, params, match, start_s, end_s)
 
     def metadata(self, metric: str | None = None, limit: int = _MAX) -> dict[str, MetricHelp]:
         """What each metric, or this one, means, as its instrument said last."""
@@ -119,7 +144,7 @@ class SeriesIndex:
                 WHERE ts >= fromUnixTimestamp64Milli({{start:Int64}})
                   AND ts <= fromUnixTimestamp64Milli({{end:Int64}})
                 ORDER BY ts_ms LIMIT 1 BY series_id, ts_ms, trace_id LIMIT {_MAX}""",
-                params | {"start": round(start_s * 1000), "end": round(end_s * 1000)},
+                params | {"start": _milliseconds(start_s), "end": _milliseconds(end_s)},
             )
             for row in rows:
                 labels = {NAME: row["metric"], **row["of_series"]}
@@ -139,14 +164,41 @@ class SeriesIndex:
 
 
 def _where(match: list[str], start_s: float | None) -> tuple[str, dict[str, Param]]:
+    """The condition on series that match, but for those that ended well before the start."""
+    where, params = _any(condition(selector(text), f"s{number}") for number, text in enumerate(match))
+    if start_s is not None:
+        where += " AND last_seen >= toDateTime({since:Int64})"
+        params["since"] = min(max(0, int(start_s) - _REWRITTEN_S), _LATEST_S)
+    return where, params
+
+
+def _sampled(
+    where: str, params: dict[str, Param], match: list[str], start_s: float | None, end_s: float | None
+) -> tuple[str, dict[str, Param]]:
+    """The same for those series alone that have samples from the start to the end, both included."""
+    metrics, more = _any(on_metric(selector(text), f"k{number}") for number, text in enumerate(match))
+    within = (
+        f"{metrics} AND ts >= fromUnixTimestamp64Milli({{first:Int64}}) "
+        "AND ts <= fromUnixTimestamp64Milli({last:Int64})"
+    )
+    where += (
+        f" AND series_id IN (SELECT series_id FROM samples WHERE {within} "
+        f"UNION DISTINCT SELECT series_id FROM histograms WHERE {within})"
+    )
+    first, last = 0 if start_s is None else start_s, _LATEST_S if end_s is None else end_s
+    bounds = {"first": _milliseconds(first), "last": _milliseconds(last)}
+    return where, params | more | bounds
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(min(max(seconds, -_LATEST_S), _LATEST_S) * 1000)
+
+
+def _any(conditions: Iterable[tuple[str, dict[str, Param]]]) -> tuple[str, dict[str, Param]]:
+    """That one of the conditions holds, if there are any."""
     alternatives: list[str] = []
     params: dict[str, Param] = {}
-    for number, text in enumerate(match):
-        where, bound = condition(selector(text), f"s{number}")
+    for where, bound in conditions:
         alternatives.append(f"({where})")
         params |= bound
-    parts = [f"({' OR '.join(alternatives)})"] if alternatives else ["1"]
-    if start_s is not None:
-        parts.append("last_seen >= toDateTime({since:Int64})")
-        params["since"] = max(0, int(start_s) - _REWRITTEN_S)
-    return " AND ".join(parts), params
+    return f"({' OR '.join(alternatives)})" if alternatives else "1", params

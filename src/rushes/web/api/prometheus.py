@@ -24,6 +24,7 @@ from rushes.web.api.metadata import Metadata
 from rushes.web.api.numbers import number, stamp
 from rushes.web.api.results import result_json
 from rushes.web.api.status import LONGEST_S, Status
+from rushes.web.api.targets import ScrapeTarget, Targets
 
 __all__ = ["routes"]
 
@@ -98,23 +99,23 @@ class _Api:
             checked_selectors(match)
         except PromQLError as error:
             raise bad_parameter("match[]", error.message) from error
-        start = self._since(given)
-        found = [] if start is None else self._readers.series.series(match, *start)
+        times = _times(given)
+        found = [] if times is None else self._readers.series.series(match, *times)
         return _shortened(found, limit)
 
     def labels(self, given: Form, _: Deadline) -> _Found:
-        limit, match, start = given.limit(), given.all("match[]"), self._since(given)
+        limit, match, times = given.limit(), given.all("match[]"), _times(given)
         checked_selectors(match)
-        found = [] if start is None else self._readers.series.labels(match, *start)
+        found = [] if times is None else self._readers.series.labels(match, *times)
         return _shortened(found, limit)
 
     def label_values(self, given: Form, _: Deadline) -> _Found:
         name = str(given.path["name"])
         if name.startswith("U__"):
             name = _unescaped(name)
-        limit, match, start = given.limit(), given.all("match[]"), self._since(given)
+        limit, match, times = given.limit(), given.all("match[]"), _times(given)
         checked_selectors(match)
-        found = [] if start is None else self._readers.series.label_values(name, match, *start)
+        found = [] if times is None else self._readers.series.label_values(name, match, *times)
         return _shortened(found, limit)
 
     def metadata(self, given: Form, _: Deadline) -> _Found:
@@ -162,29 +163,40 @@ class _Api:
             text += f',"stats":{_json({"timings": {"evalTotalTime": took, "execTotalTime": took}})}'
         return _Found(json=text + "}", warnings=warnings, infos=_some(result.infos, "info"))
 
-    @staticmethod
-    def _since(given: Form) -> tuple[float | None] | None:
-        """The time since which series must have had samples, as one argument; None where no time fits."""
-        start, end = given.time_or("start", None), given.time_or("end", None)
-        return None if start is not None and end is not None and end < start else (start,)
-
 
 _EARLIEST: Final = -9e9
 _LATEST: Final = 9e9
 
 
 def routes(
-    readers: Readers, workers: Workers, *, version: str = "", clock: Callable[[], float] = time.time
+    readers: Readers,
+    workers: Workers,
+    *,
+    version: str = "",
+    targets: Sequence[ScrapeTarget] = (),
+    clock: Callable[[], float] = time.time,
 ) -> list[BaseRoute]:
-    """Routes under /api/v1; `version` is this program's, for buildinfo, `clock` gives seconds since the epoch."""
-    api, status = _Api(readers, clock), Status(readers, version)
+    """Routes under /api/v1.
+
+    Args:
+        readers: what is asked.
+        workers: whose places are used.
+        version: this program's, for buildinfo.
+        targets: what is scraped.
+        clock: seconds since the epoch, now.
+    """
+    api, status, scraped = (
+        _Api(readers, clock),
+        Status(readers, version),
+        Targets(targets, readers.promql, clock),
+    )
 
     def route(path: str, handler: _Handler, name: Api, *, post: bool = False) -> Route:
         methods = ["GET", "POST", "OPTIONS"] if post else ["GET", "OPTIONS"]
         return Route(f"/api/v1/{path}", _endpoint(handler, name, workers), methods=methods)
 
     def about(path: str, handler: Callable[[Form], Any]) -> Route:
-        return route(f"status/{path}", lambda given, _: _Found(handler(given)), "status")
+        return route(path, lambda given, _: _Found(handler(given)), "status")
 
     return [
         route("query", api.query, "query", post=True),
@@ -197,12 +209,21 @@ def routes(
         route("metadata", api.metadata, "metadata"),
         route("rules", api.rules, "rules"),
         route("alerts", api.alerts, "alerts"),
-        about("buildinfo", status.buildinfo),
-        about("config", status.config),
-        about("flags", status.flags),
-        about("runtimeinfo", status.runtimeinfo),
-        about("tsdb", status.tsdb),
+        about("status/buildinfo", status.buildinfo),
+        about("status/config", status.config),
+        about("status/flags", status.flags),
+        about("status/runtimeinfo", status.runtimeinfo),
+        about("status/tsdb", status.tsdb),
+        about("targets", scraped.listed),
+        about("scrape_pools", scraped.pools),
+        about("alertmanagers", status.alertmanagers),
     ]
+
+
+def _times(given: Form) -> tuple[float | None, float | None] | None:
+    """When series must have had samples, from and to; None where no time fits."""
+    start, end = given.time_or("start", None), given.time_or("end", None)
+    return None if start is not None and end is not None and end < start else (start, end)
 
 
 def _endpoint(handler: _Handler, name: Api, workers: Workers) -> Callable[[Request], Awaitable[Response]]:

@@ -22,7 +22,7 @@ _DAY_S: Final = 86_400
 
 
 class Status:
-    """The endpoints under /api/v1/status."""
+    """The endpoints under /api/v1/status, and their kin."""
 
     def __init__(self, readers: Readers, version: str) -> None:
         self._readers = readers
@@ -82,6 +82,10 @@ class Status:
             "memoryInBytesByLabelName": [],  # the store does not tell
             "seriesCountByLabelValuePair": _listed(found.by_label_pair),
         }
+
+    def alertmanagers(self, _: Form) -> Any:
+        """None is told of alerts."""
+        return {"activeAlertmanagers": [], "droppedAlertmanagers": []}
 
     @property
     def _retention(self) -> str:
