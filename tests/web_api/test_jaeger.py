@@ -57,6 +57,31 @@ def test_services_and_their_operations(client: TestClient, names: dict[str, str]
     assert _get(client, "operations", service=names["web"], spanKind="client") == []
 
 
+def test_a_service_may_have_a_plus_in_its_name(client: TestClient) -> None:
+    service = unique("c++/100%")
+    span(os.urandom(16), "compile", 0, S, service=service)
+    assert _get(client, f"services/{quote(service, safe='')}/operations") == ["compile"]
+    assert _get(client, f"services/{quote(service, safe='/+')}/operations") == ["compile"]
+
+
+def test_version_3_tells_of_services_operations_and_a_trace(
+    client: TestClient, names: dict[str, str]
+) -> None:
+    def get(path: str, status: int = 200) -> Any:
+        reply = client.get(f"/jaeger/api/v3/{path}")
+        assert reply.status_code == status, reply.text
+        return reply.json()
+
+    assert {names["web"], names["work"]} <= set(get("services")["services"])
+    assert get(f"operations?service={names['work']}&span_kind=consumer") == {
+        "operations": [{"name": "render", "spanKind": "consumer"}]
+    }
+    found = get(f"traces/{names['trace']}?start_time=2026-01-01T00:00:00Z&end_time=2026-01-01T00:00:00Z")
+    assert found["result"] == client.get(f"/api/traces/{names['trace']}").json()
+    assert get("traces/abc", 404) == {"error": {"httpCode": 404, "message": "trace not found"}}
+    assert get("operations", 400)["error"]["httpCode"] == 400
+
+
 def test_a_trace_has_jaegers_form(client: TestClient, names: dict[str, str]) -> None:
     (trace,) = _get(client, f"traces/{names['trace']}")
     assert set(trace) == {"traceID", "spans", "processes", "warnings"}

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from rushes.query.attributes import Attribute, Attributes
+from rushes.query.otlp import traces_data
 from rushes.query.span_filter import SpanFilter
 from rushes.query.traces import SpanRow, Traces
 from rushes.store.interface import Param, Store
@@ -77,6 +78,11 @@ class Jaeger:
         """One trace, or None when it isn't known."""
         spans = self._traces.get(trace_id)
         return jaeger_trace(spans) if spans else None
+
+    def otlp(self, trace_id: str) -> dict[str, Any] | None:
+        """One trace as OTLP's TracesData, or None when it isn't known."""
+        spans = self._traces.get(trace_id)
+        return traces_data(spans) if spans else None
 
     def traces(self, trace_ids: Sequence[str]) -> list[dict[str, Any]]:
         """Those of these traces that are known."""

@@ -1,6 +1,8 @@
 """Jaeger's query API under /jaeger/api, so that Grafana's Jaeger data source works when pointed at /jaeger.
 
 Paths, parameters and reply are Jaeger's own. Where Jaeger answers 500 for what a client did wrong, this answers 400.
+Of its version 3, whose traces are OTLP, there is what Grafana asks where its feature flag
+`jaegerEnableGrpcEndpoint` is on: services, operations and one trace.
 """
 
 from __future__ import annotations
@@ -38,6 +40,18 @@ _MAX_TAGS: Final = 20
 _KINDS: Final = ("internal", "server", "client", "producer", "consumer")
 
 
+_Problem = Callable[[int, Exception], dict[str, Any]]
+
+
+def _problem(status: int, error: Exception) -> dict[str, Any]:
+    errors = [{"code": status, "msg": str(error)}]
+    return {"data": None, "total": 0, "limit": 0, "offset": 0, "errors": errors}
+
+
+def _problem_v3(status: int, error: Exception) -> dict[str, Any]:
+    return {"error": {"httpCode": status, "message": str(error)}}
+
+
 class _Api:
     """The handlers, each from a request to its answer; they block."""
 
@@ -50,8 +64,9 @@ class _Api:
         return _found(found, len(found))
 
     def operations_of(self, request: Request) -> Answer:
-        # Grafana escapes a service's name twice.
-        names = self._jaeger.operations(unquote_plus(str(request.path_params["service"])))
+        service = str(request.path_params["service"])
+        # Some releases of Grafana escape a service's name twice.
+        names = self._jaeger.operations(service) or self._jaeger.operations(unquote_plus(service))
         found = sorted({name for name, _ in names})
         return _found(found, len(found))
 
@@ -86,6 +101,20 @@ class _Api:
             raise NotFoundError("trace not found")
         return _found([found])
 
+    def services_v3(self, _: Request) -> Answer:
+        return Answer(as_json({"services": self._jaeger.services()}))
+
+    def operations_v3(self, request: Request) -> Answer:
+        kind = choice(request, "span_kind", _KINDS)
+        found = self._jaeger.operations(_service(request), kind)
+        return Answer(as_json({"operations": [{"name": name, "spanKind": of} for name, of in found]}))
+
+    def trace_v3(self, request: Request) -> Answer:
+        found = self._jaeger.otlp(_trace_id(str(request.path_params["trace_id"])))
+        if found is None:
+            raise NotFoundError("trace not found")
+        return Answer(as_json({"result": found}))
+
     def dependencies(self, request: Request) -> Answer:
         end_ns = _time(request, "endTs", _MS, self._clock_ns())
         lookback = _time(request, "lookback", _MS, _DEPENDENCIES_LOOKBACK_NS)
@@ -106,8 +135,8 @@ def routes(
     """Routes under /jaeger/api; `clock_ns` gives nanoseconds since the epoch."""
     of = _Api(readers.jaeger, clock_ns)
 
-    def route(path: str, handler: Callable[[Request], Answer]) -> Route:
-        return Route(f"/jaeger/api/{path}", _endpoint(handler, workers))
+    def route(path: str, handler: Callable[[Request], Answer], problem: _Problem = _problem) -> Route:
+        return Route(f"/jaeger/api/{path}", _endpoint(handler, problem, workers))
 
     return [
         route("services", of.services),
@@ -116,15 +145,18 @@ def routes(
         route("traces", of.traces),
         route("traces/{trace_id}", of.trace),
         route("dependencies", of.dependencies),
+        route("v3/services", of.services_v3, _problem_v3),
+        route("v3/operations", of.operations_v3, _problem_v3),
+        route("v3/traces/{trace_id}", of.trace_v3, _problem_v3),
     ]
 
 
 def _endpoint(
-    handler: Callable[[Request], Answer], workers: Workers
+    handler: Callable[[Request], Answer], problem: _Problem, workers: Workers
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         return await answered(
-            request, lambda: guarded(lambda: handler(request), _problem), api="jaeger", workers=workers
+            request, lambda: guarded(lambda: handler(request), problem), api="jaeger", workers=workers
         )
 
     return endpoint
@@ -132,11 +164,6 @@ def _endpoint(
 
 def _found(data: Any, total: int = 0, errors: list[dict[str, Any]] | None = None) -> Answer:
     return Answer(as_json({"data": data, "total": total, "limit": 0, "offset": 0, "errors": errors}))
-
-
-def _problem(status: int, error: Exception) -> dict[str, Any]:
-    errors = [{"code": status, "msg": str(error)}]
-    return {"data": None, "total": 0, "limit": 0, "offset": 0, "errors": errors}
 
 
 def _service(request: Request) -> str:
