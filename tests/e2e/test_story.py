@@ -218,16 +218,46 @@ def _values(platform: Platform, path: str, **params: str) -> list[Any]:
     return data
 
 
+def test_the_control_room_keeps_its_own_telemetry_and_says_what_it_means(platform: Platform) -> None:
+    protobuf = {"content-type": "application/x-protobuf"}
+    refused = httpx.post(f"{platform.local.otlp_http}/v1/traces", content=b"\xff", headers=protobuf)
+    assert refused.status_code == 400
+    assert _values(platform, "query", query="1")
+    exposed = httpx.get(f"{platform.local.ui}/metrics").text
+    own = set(re.findall(r"^# TYPE (rushes_\S+)", exposed, re.MULTILINE))
+    assert own >= {
+        "rushes_ingest_accepted_total",
+        "rushes_ingest_refused_total",
+        "rushes_query_duration_seconds",
+        "rushes_store_parts",
+        "rushes_store_bytes",
+        "rushes_store_disk_free_bytes",
+        "rushes_server_memory_bytes",
+    }
+
+    def kept() -> bool:
+        names = _values(platform, "label/__name__/values")
+        return all(name in names or f"{name}_count" in names for name in own)
+
+    eventually(kept, what=f"{sorted(own)} in the control room's own store")
+    reasons = _values(platform, "label/reason/values", **{"match[]": "rushes_ingest_refused_total"})
+    assert "undecodable" in reasons
+    about = httpx.get(f"{platform.local.ui}/api/v1/metadata").json()["data"]
+    assert all(about[name][0]["help"] for name in own)
+
+
 def test_the_control_room_has_the_same_names_and_buckets(platform: Platform) -> None:
     platform.ended(platform.submit(PROMPT)[0])
+    families = ("video_generation_duration_seconds", "dit_inference_step_duration_ms")
+    wanted = {"video_generation_success_total", *(f"{family}_bucket" for family in families)}
     eventually(
-        lambda: "video_generation_success_total" in _values(platform, "label/__name__/values"),
+        lambda: wanted <= set(_values(platform, "label/__name__/values")),
         what="the series",
     )
     for name in _values(platform, "label/__name__/values"):
         family = re.sub(r"_(bucket|sum|count)$", "", name)
         assert name in METRICS or (family in METRICS and METRICS[family].kind is Kind.HISTOGRAM), name
-    for family in ("video_generation_duration_seconds", "dit_inference_step_duration_ms"):
+    for family in families:
         bounds = {s["le"] for s in _values(platform, "series", **{"match[]": f"{family}_bucket"})}
         assert bounds == {number(b) for b in METRICS[family].buckets} | {"+Inf"}
     reply = httpx.get(

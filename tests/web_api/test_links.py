@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -14,6 +13,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, M
 from starlette.testclient import TestClient
 
 from otlp_messages import attributes, metrics_request
+from rushes.web.api.asked import LOG_PARAMETERS, SPAN_PARAMETERS
 from telemetry_sender import S, put_series, say, send, span
 from telemetry_store import NOW_NS, NOW_S, unique
 
@@ -112,6 +112,9 @@ def test_searching_over_http(client: TestClient, trace: dict[str, str], query: s
         ("traces?end=-5", "end"),
         ("traces?kind=fast", "kind"),
         ("traces?max_duration_ms=inf", "max_duration_ms"),
+        ("traces?min_duration=5", "min_duration"),
+        ("videos?tier=free", "tier"),
+        ("logs?job=video_1", "job"),
         ("logs?min_level=loud", "min_level"),
         ("logs?span_id=12", "span_id"),
         ("logs?end=9e99", "end"),
@@ -122,24 +125,22 @@ def test_what_can_not_be_searched_for_is_named(client: TestClient, query: str, p
     assert (reply.status_code, reply.json()["parameter"]) == (400, parameter)
 
 
-_NAMES = (
-    "service", "name", "kind", "status", "min_duration_ms", "max_duration_ms", "attribute", "model", "tier",
-    "request_id", "start", "end", "order", "limit", "trace_id", "span_id", "level", "min_level", "component",
-    "worker_id", "event", "q", "since_ns", "before_ns",
-)  # fmt: skip
+_NAMES = {
+    "traces": (*SPAN_PARAMETERS, "limit"),
+    "logs": (*LOG_PARAMETERS, "limit"),
+    "videos": ("limit", "before_ns", "model", "status"),
+}
+_VALUES = st.one_of(
+    st.text(max_size=15), st.sampled_from(["0", "1", "9" * 19, "1e12", "a=b", "ok", "ERROR", "nan"])
+)
 
 
 @settings(max_examples=150)
-@given(
-    path=st.sampled_from(("traces", "logs", "videos", "videos/x", "traces/" + "0" * 32, "traces/x/links")),
-    params=st.dictionaries(
-        st.sampled_from(_NAMES),
-        st.one_of(
-            st.text(max_size=15), st.sampled_from(["0", "1", "9" * 19, "1e12", "a=b", "ok", "ERROR", "nan"])
-        ),
-        max_size=6,
-    ),
-)
-def test_no_parameter_is_an_internal_error(client: TestClient, path: str, params: dict[str, Any]) -> None:
+@given(data=st.data())
+def test_no_parameter_is_an_internal_error(client: TestClient, data: st.DataObject) -> None:
+    paths = (*_NAMES, "videos/x", "traces/" + "0" * 32, "traces/x/links")
+    path = data.draw(st.sampled_from(paths))
+    names = _NAMES.get(path, ("limit",))
+    params = data.draw(st.dictionaries(st.sampled_from(names), _VALUES, max_size=6))
     params = {name: text.encode("utf-8", "replace").decode() for name, text in params.items()}
     assert client.get(f"/api/{path}", params=params).status_code < 500

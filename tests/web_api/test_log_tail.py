@@ -239,7 +239,7 @@ def test_a_client_that_takes_its_time_is_told_to_come_again(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=501", "limit=-1", "level=loud", "trace_id=x", "start=soon", "span_id=1"]
+    "query", ["limit=501", "limit=-1", "level=loud", "trace_id=x", "start=soon", "span_id=1", "job=1"]
 )
 def test_bad_parameters_are_refused(query: str) -> None:
     with TestClient(Starlette(routes=tail.routes(Readers.over(shared_store()), Live()))) as client:

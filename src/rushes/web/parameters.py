@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["BadParameterError", "choice", "integer", "limit", "number", "text", "trace_id"]
+__all__ = [
+    "BadParameterError",
+    "UnknownParameterError",
+    "choice",
+    "integer",
+    "limit",
+    "number",
+    "only",
+    "text",
+    "trace_id",
+]
 
 _TRACE_ID: Final = re.compile(r"[0-9a-fA-F]{32}")
 _MAX_LIMIT: Final = 10_000
@@ -25,6 +35,22 @@ class BadParameterError(Exception):
         super().__init__(f"parameter {name} must be {wanted}, not {value[:_SHOWN]!r}")
         self.name = name
         self.value = value[:_SHOWN]
+
+
+class UnknownParameterError(BadParameterError):
+    """A parameter that there isn't: leaving it aside would answer another question than was asked."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        Exception.__init__(self, f"there is no parameter {name[:_SHOWN]!r} here, only {', '.join(known)}")
+        self.name = name[:_SHOWN]
+        self.value = ""
+
+
+def only(request: Request, *known: str) -> None:
+    """Raises UnknownParameterError for any other parameter."""
+    for name in request.query_params:
+        if name not in known:
+            raise UnknownParameterError(name, known)
 
 
 def text(request: Request, name: str) -> str | None:

@@ -11,12 +11,24 @@ from rushes.query import LOG_LEVELS, TRACE_ORDERS, TRACE_STATUSES, LogFilter, Sp
 from rushes.web.api.numbers import moment
 from rushes.web.parameters import BadParameterError, choice, integer, number, text, trace_id
 
-__all__ = ["log_filter", "moment_ns", "span_filter", "trace_order"]
+__all__ = ["LOG_PARAMETERS", "SPAN_PARAMETERS", "log_filter", "moment_ns", "span_filter", "trace_order"]
 
 _MAX_NS: Final = 1 << 62
 _MAX_ATTRIBUTES: Final = 20
 _SPAN_ID: Final = re.compile(r"[0-9a-fA-F]{16}")
 _KINDS: Final = ("internal", "server", "client", "producer", "consumer")
+
+SPAN_PARAMETERS: Final = (
+    "service", "name", "kind", "status", "min_duration_ms", "max_duration_ms", "attribute", "model", "tier",
+    "request_id", "start", "end", "order",
+)  # fmt: skip
+"""What a search for traces may be asked."""
+
+LOG_PARAMETERS: Final = (
+    "trace_id", "span_id", "level", "min_level", "service", "component", "worker_id", "event", "request_id", "q",
+    "since_ns", "start", "end",
+)  # fmt: skip
+"""What a search in the log, or a live tail, may be asked."""
 
 
 def moment_ns(request: Request, name: str) -> int | None:

@@ -27,9 +27,9 @@ from starlette.types import Message, Send
 from rushes.query import KeyedRecord, LogFilter, Logs, Readers
 from rushes.sdk import instruments
 from rushes.web.api.answers import Outcome
-from rushes.web.api.asked import log_filter
+from rushes.web.api.asked import LOG_PARAMETERS, log_filter
 from rushes.web.live import Live
-from rushes.web.parameters import BadParameterError, integer
+from rushes.web.parameters import BadParameterError, integer, only
 
 __all__ = ["LogTail", "Parked", "routes"]
 
@@ -212,6 +212,7 @@ def routes(readers: Readers, live: Live, *, clock_ns: Callable[[], int] = time.t
 
     async def tail(request: Request) -> Response:
         try:
+            only(request, *LOG_PARAMETERS, "limit")
             asked, backlog = log_filter(request), _backlog(request)
         except BadParameterError as error:
             return JSONResponse({"error": str(error), "parameter": error.name, "value": error.value}, 400)

@@ -14,10 +14,10 @@ from rushes.query.gpu_tracks import gpu_tracks
 from rushes.query.otlp import traces_data
 from rushes.query.perfetto import chrome_trace
 from rushes.web.api.answers import Answer, Api, Workers, as_json
-from rushes.web.api.asked import log_filter, span_filter, trace_order
+from rushes.web.api.asked import LOG_PARAMETERS, SPAN_PARAMETERS, log_filter, span_filter, trace_order
 from rushes.web.api.links import trace_links
 from rushes.web.api.problems import NotFoundError, endpoint
-from rushes.web.parameters import choice, integer, limit, text, trace_id
+from rushes.web.parameters import choice, integer, limit, only, text, trace_id
 
 __all__ = ["routes"]
 
@@ -29,6 +29,7 @@ class _Api:
         self._readers = readers
 
     def traces(self, request: Request) -> Answer:
+        only(request, *SPAN_PARAMETERS, "limit")
         asked, order = span_filter(request), trace_order(request)
         found = self._readers.traces.find(asked, order=order, limit=limit(request, 50))
         return Answer(as_json({"traces": [asdict(one) for one in found]}))
@@ -47,11 +48,13 @@ class _Api:
         return Answer(as_json(trace_links(self._spans(request), self._readers)))
 
     def logs(self, request: Request) -> Answer:
+        only(request, *LOG_PARAMETERS, "limit")
         found = self._readers.logs.find(log_filter(request), limit=limit(request, 200))
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in found)
         return Answer(lines.encode("utf-8", "replace"), media_type="application/x-ndjson")
 
     def videos(self, request: Request) -> Answer:
+        only(request, "limit", "before_ns", "model", "status")
         found = self._readers.videos.list(
             limit=limit(request, 50),
             before_ns=integer(request, "before_ns"),
