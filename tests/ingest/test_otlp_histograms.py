@@ -22,7 +22,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 
 from otlp_messages import attributes, metrics_request
 from rushes.ingest import Limits, Receiver
-from rushes.ingest.exponential import native, summed
+from rushes.ingest.exponential import from_otlp, summed
 from rushes.ingest.histograms import Native
 from rushes.query.promql import PromQL
 from rushes.query.series import SeriesIndex
@@ -124,7 +124,7 @@ def test_merging_buckets_keeps_every_value_within_its_bucket(
     values: list[float], scales: tuple[int, int]
 ) -> None:
     halves = [values[::2], values[1::2]]
-    found = [native(_point(half, scale)) for half, scale in zip(halves, scales, strict=True)]
+    found = [from_otlp(_point(half, scale)) for half, scale in zip(halves, scales, strict=True)]
     assert isinstance(found[0], Native)
     assert isinstance(found[1], Native)
     total = summed(found[0], found[1])

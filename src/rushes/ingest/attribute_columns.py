@@ -6,16 +6,15 @@ refer to it. Only values within values (lists, key-value lists) are walked one b
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValueList
 
-from rushes.ingest.attributes import plain
+from rushes.ingest.attributes import compact, is_beyond_json, otlp_json, plain
 from rushes.ingest.limits import Limits, UndecodableBody
 from rushes.ingest.nested import Bools, Ints, as_bools, constant, lists_of, owners, shortened
 from rushes.ingest.otlp_wire import OTLP
@@ -26,19 +25,38 @@ __all__ = ["Attributes", "Texts", "attributes", "texts"]
 
 
 class Attributes(NamedTuple):
-    """Of each row: its strings as a map, everything else as JSON ("" for none), and the columns asked for."""
+    """Of each row: its strings as a map, everything else as JSON ("" for none), and the columns asked for.
+
+    `exact` is JSON too, of those values that the others don't say exactly, as OTLP's JSON has them.
+    """
 
     strings: Any
     typed: Any
     own: list[Any]
+    exact: Any
 
 
 class Texts(NamedTuple):
-    """AnyValues as text: strings as they are, everything else as JSON has it; `missing` are those without value."""
+    """AnyValues as text: strings as they are, everything else as JSON has it.
 
+    Attributes:
+        values: the AnyValues.
+        text: of each, "null" if it has no value.
+        is_string: which are read as strings.
+        missing: which have no value.
+        inexact: which have bytes or numbers that JSON doesn't have, and were not cut.
+    """
+
+    values: Any
     text: Any
     is_string: Bools
     missing: Bools
+    inexact: Bools
+
+    def otlp_json(self, wanted: Bools) -> Any:
+        """OTLP's JSON of some of the values."""
+        rows = self.values.filter(pa.array(wanted)).to_pylist()
+        return pa.array([compact(otlp_json(_any_value(of or {}))) for of in rows], pa.string())
 
 
 def attributes(
@@ -71,16 +89,25 @@ def attributes(
         which, key_of, owner = which[keep], key_of[keep], owner[keep]
     named = keys.dictionary.to_pylist()
     is_string = values.is_string[which]
-    columns = []
+    inexact = values.inexact[which]
+    columns, rest = [], np.ones(len(which), bool)
     for name in own:
         mine = key_of == (named.index(name) if name in named else -1)
         columns.append(_scattered(mine, owner, which, values, rows))
-        if mine.any():
-            which, key_of, owner, is_string = (of[~mine] for of in (which, key_of, owner, is_string))
+        # The column has text, which is all that most say.
+        inexact |= mine & (~is_string | as_bools(pc.equal(values.text, ""))[which])
+        rest &= ~mine
+    exact = constant("", rows)
+    if inexact.any():
+        text = values.otlp_json(_marked(which[inexact], len(names)))
+        place = np.cumsum(_marked(which[inexact], len(names))) - 1
+        text = text.take(pa.array(place[which[inexact]]))
+        exact = _json(named, key_of[inexact], text, owner[inexact], rows)
+    is_string &= rest
     strings = _map(names, values.text, which[is_string], owner[is_string], rows)
-    other = ~is_string
+    other = rest & ~values.is_string[which]
     typed = _json(named, key_of[other], values.text.take(pa.array(which[other])), owner[other], rows)
-    return Attributes(strings, typed, columns)
+    return Attributes(strings, typed, columns, exact)
 
 
 def texts(values: Any, limits: Limits, refusals: Refusals) -> Texts:
@@ -90,7 +117,7 @@ def texts(values: Any, limits: Limits, refusals: Refusals) -> Texts:
     refusals.cut += cut
     is_string = as_bools(pc.is_valid(text))
     if is_string.all():
-        return Texts(text, is_string, np.zeros(rows, bool))
+        return Texts(values, text, is_string, np.zeros(rows, bool), np.zeros(rows, bool))
     number = pc.struct_field(values, "double")
     written = number.cast(pa.string())
     whole = pc.invert(pc.match_substring_regex(written, "[.eni]"))  # "5" would read back as an integer
@@ -102,42 +129,50 @@ def texts(values: Any, limits: Limits, refusals: Refusals) -> Texts:
         pc.if_else(truth, "true", "false"),
         written,
     )
-    is_string |= as_bools(pc.fill_null(pc.invert(pc.is_finite(number)), fill_value=False))
-    text, is_string = _rare(values, text, is_string, limits, refusals)
-    missing = as_bools(pc.is_null(text))
-    return Texts(pc.fill_null(text, "null"), is_string, missing)
-
-
-def _rare(values: Any, text: Any, is_string: Bools, limits: Limits, refusals: Refusals) -> tuple[Any, Bools]:
-    """Bytes as base64 text; lists and key-value lists, walked one by one, as JSON."""
-    for name, decode in (("bytes", _base64), ("array", _array), ("pairs", _pairs)):
+    inexact = as_bools(pc.fill_null(pc.invert(pc.is_finite(number)), fill_value=False))
+    is_string |= inexact
+    for name in _RARE:
         column = pc.struct_field(values, name)
         if column.null_count == len(column):
             continue
         there = pc.is_valid(column)
-        found = pa.array(
-            [decode(of, limits, refusals) for of in column.filter(there).to_pylist()], pa.string()
-        )
-        text = pc.replace_with_mask(text, there, found)
+        walked = [_walked(name, of, limits, refusals) for of in column.filter(there).to_pylist()]
+        text = pc.replace_with_mask(text, there, pa.array([of for of, _ in walked], pa.string()))
+        inexact[as_bools(there)] = [beyond for _, beyond in walked]
         if name == "bytes":
-            is_string = is_string | as_bools(there)
-    return text, is_string
+            is_string |= as_bools(there)
+    missing = as_bools(pc.is_null(text))
+    return Texts(values, pc.fill_null(text, "null"), is_string, missing, inexact)
 
 
-def _base64(raw: bytes, limits: Limits, refusals: Refusals) -> str:
-    return str(plain(AnyValue(bytes_value=raw), limits, refusals))
+_RARE: Final[dict[str, Callable[[bytes], AnyValue]]] = {
+    "bytes": lambda raw: AnyValue(bytes_value=raw),
+    "array": lambda raw: AnyValue(array_value=parsed(ArrayValue(), raw)),
+    "pairs": lambda raw: AnyValue(kvlist_value=parsed(KeyValueList(), raw)),
+}
+_SCALARS: Final = {"text": "string_value", "bool": "bool_value", "int": "int_value", "double": "double_value"}
 
 
-def _array(raw: bytes, limits: Limits, refusals: Refusals) -> str:
-    return _dumped(AnyValue(array_value=parsed(ArrayValue(), raw)), limits, refusals)
+def _walked(name: str, raw: bytes, limits: Limits, refusals: Refusals) -> tuple[str, bool]:
+    """A value that is rare as text, and whether that says less than there was (not: less than is allowed)."""
+    value, before = _RARE[name](raw), refusals.cut
+    found = plain(value, limits, refusals)
+    text = found if isinstance(found, str) else compact(found)
+    return text, refusals.cut == before and is_beyond_json(value)
 
 
-def _pairs(raw: bytes, limits: Limits, refusals: Refusals) -> str:
-    return _dumped(AnyValue(kvlist_value=parsed(KeyValueList(), raw)), limits, refusals)
+def _any_value(of: dict[str, Any]) -> AnyValue:
+    """A row of a column of AnyValues as OTLP's own message."""
+    for name, value in of.items():
+        if value is not None:
+            return _RARE[name](value) if name in _RARE else AnyValue(**{_SCALARS[name]: value})
+    return AnyValue()
 
 
-def _dumped(value: AnyValue, limits: Limits, refusals: Refusals) -> str:
-    return json.dumps(plain(value, limits, refusals), separators=(",", ":"), ensure_ascii=False)
+def _marked(places: Ints, size: int) -> Bools:
+    found = np.zeros(size, bool)
+    found[places] = True
+    return found
 
 
 def _kept(
@@ -177,7 +212,7 @@ def _json(named: list[str], key_of: Ints, text: Any, owner: Ints, rows: int) -> 
     """`{"key":value,…}` of each row that has any."""
     if not len(owner):
         return constant("", rows)
-    quoted = pa.array([json.dumps(name, ensure_ascii=False) + ":" for name in named], pa.string())
+    quoted = pa.array([compact(name) + ":" for name in named], pa.string())
     pairs = pc.binary_join_element_wise(quoted.take(pa.array(key_of)), text, "")
     joined = pc.binary_join(lists_of(pairs, owner, rows), ",")
     whole = pc.binary_join_element_wise("{", joined, "}", "")

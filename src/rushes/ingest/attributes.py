@@ -1,4 +1,8 @@
-"""OTLP attributes as the store's two columns have them: strings, and JSON for every other type."""
+"""OTLP attributes as the store's two columns have them: strings, and JSON for every other type.
+
+Both are there to be searched. What neither can say (bytes, numbers that JSON doesn't have) is kept beside them as
+OTLP's own JSON has it, so that it can be given back as it came.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +12,32 @@ import math
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
+from google.protobuf import json_format
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from rushes.ingest.limits import Limits
 from rushes.ingest.stats import Refusals
 
-__all__ = ["Origin", "as_text", "origin", "plain", "split", "typed_json"]
+__all__ = ["Split", "as_text", "compact", "is_beyond_json", "otlp_json", "plain", "split", "typed_json"]
 
 _MAX_DEPTH: Final = 8
 
 
-class Origin(NamedTuple):
-    """Where spans and log records come from: the service, and the resource as the store's two columns have it."""
+class Split(NamedTuple):
+    """Attributes: the strings, everything else, and OTLP's JSON of those values that neither says exactly."""
 
-    service: str
     strings: dict[str, str]
-    typed: str
+    typed: dict[str, Any]
+    exact: dict[str, Any]
+
+    @property
+    def readable(self) -> dict[str, Any]:
+        """All of them as JSON has them."""
+        return self.strings | self.typed
 
 
 def plain(value: AnyValue, limits: Limits, refusals: Refusals, depth: int = 0) -> Any:
-    """An AnyValue as Python has it: bytes as base64 text, not-a-number and infinities as text."""
+    """An AnyValue as JSON has it: bytes as base64 text, not-a-number and infinities as text."""
     found: Any = None
     match value.WhichOneof("value"):
         case "string_value":
@@ -58,46 +67,62 @@ def plain(value: AnyValue, limits: Limits, refusals: Refusals, depth: int = 0) -
     return found
 
 
-def split(
-    attributes: Iterable[KeyValue], limits: Limits, refusals: Refusals
-) -> tuple[dict[str, str], dict[str, Any]]:
-    """Attributes as (strings, everything else); the first of equal keys wins, as OpenTelemetry has it."""
-    strings: dict[str, str] = {}
-    typed: dict[str, Any] = {}
-    longest = limits.value_length
+def is_beyond_json(value: AnyValue) -> bool:
+    """Whether `plain` has text for something in this value that is none."""
+    match value.WhichOneof("value"):
+        case "bytes_value":
+            return True
+        case "double_value":
+            return not math.isfinite(value.double_value)
+        case "array_value":
+            return any(map(is_beyond_json, value.array_value.values))
+        case "kvlist_value":
+            return any(is_beyond_json(pair.value) for pair in value.kvlist_value.values)
+    return False
+
+
+def otlp_json(value: AnyValue) -> dict[str, Any]:
+    """A value with its type, as OTLP's JSON has it."""
+    found: dict[str, Any] = json_format.MessageToDict(value)
+    return found
+
+
+def split(attributes: Iterable[KeyValue], limits: Limits, refusals: Refusals) -> Split:
+    """Attributes by type; the first of equal keys wins, as OpenTelemetry has it."""
+    found = Split({}, {}, {})
     for attribute in attributes:
         key = attribute.key
-        if key in strings or key in typed:
+        if key in found.strings or key in found.typed:
             continue
-        if len(strings) + len(typed) >= limits.attributes:
+        if len(found.strings) + len(found.typed) >= limits.attributes:
             refusals.cut += 1
             continue
-        value = attribute.value
-        # The common case first: this loop is where ingest spends its time.
-        if value.HasField("string_value"):
-            text = value.string_value
-            strings[key] = text if len(text) <= longest else _cut(text, limits, refusals)
-            continue
-        found = plain(value, limits, refusals)
-        if isinstance(found, str):
-            strings[key] = found
+        before = refusals.cut
+        value = plain(attribute.value, limits, refusals)
+        if isinstance(value, str):
+            found.strings[key] = value
         else:
-            typed[key] = found
-    return strings, typed
+            found.typed[key] = value
+        if is_beyond_json(attribute.value) and refusals.cut == before:
+            found.exact[key] = otlp_json(attribute.value)
+    return found
 
 
 def typed_json(typed: dict[str, Any]) -> str:
     """The column for values that aren't strings; nothing for none."""
-    return json.dumps(typed, separators=(",", ":"), ensure_ascii=False) if typed else ""
+    return compact(typed) if typed else ""
+
+
+def compact(value: Any) -> str:
+    """JSON as the store has it."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def as_text(value: Any) -> str:
-    """A value as a label or a record's body shows it."""
+    """A value as a label shows it."""
     if isinstance(value, str):
         return value
-    if value is None:
-        return ""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return "" if value is None else compact(value)
 
 
 def _cut(text: str, limits: Limits, refusals: Refusals) -> str:
@@ -105,9 +130,3 @@ def _cut(text: str, limits: Limits, refusals: Refusals) -> str:
         return text
     refusals.cut += 1
     return text[: limits.value_length]
-
-
-def origin(resource: Resource, limits: Limits, refusals: Refusals) -> Origin:
-    """A resource as its spans and records carry it."""
-    strings, typed = split(resource.attributes, limits, refusals)
-    return Origin(strings.get("service.name", ""), strings, typed_json(typed))

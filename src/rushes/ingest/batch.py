@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from rushes.ingest.deltas import Sums
 from rushes.ingest.histograms import Native
 from rushes.ingest.limits import Limits, expandable
 from rushes.ingest.nested import Ints
-from rushes.ingest.series import Series
+from rushes.ingest.series import TOO_MANY, Series
 from rushes.ingest.stats import Reason, Refusals
 from rushes.store.interface import Table
 from rushes.store.schema import ARROW
@@ -21,6 +21,7 @@ from rushes.store.schema import ARROW
 __all__ = ["BORN_WITHIN_MS", "Batch", "Description"]
 
 BORN_WITHIN_MS: Final = 300_000  # an older beginning is history that the store did not see
+_SHOWN: Final = 100  # characters of a metric's name in a reply
 
 
 class Description(NamedTuple):
@@ -57,16 +58,80 @@ class Batch:
         self._exemplars: list[tuple[Any, ...]] = []
         series.sweep_when_due(now_s)
 
-    def admit(self, metric: str, labels: dict[str, str]) -> tuple[int, bool] | None:
-        """The number of a series, and whether it is new; None, counted, if there are too many."""
+    def labels(self, found: dict[str, str], points: int = 1) -> dict[str, str] | None:
+        """Labels as they can be had: long values cut. None if they can't, counted as so many refused points."""
+        if len(found) > self.limits.labels:
+            self.refusals.refuse(Reason("too_many_labels", f"more than {self.limits.labels} labels"), points)
+            return None
+        longest = self.limits.value_length
+        if any(len(name) > longest for name in found):
+            self.refusals.refuse(
+                Reason("bad_labels", f"label with a name of more than {longest} characters"), points
+            )
+            return None
+        for name, value in found.items():
+            if len(value) > longest:
+                self.refusals.cut += 1
+                found[name] = value[:longest]
+        return found
+
+    def admit(self, metric: str, labels: dict[str, str], points: int = 1) -> tuple[int, bool] | None:
+        """The number of a series, and whether it is new; None, counted as so many points, if there are too many."""
         found = self.series.admit(metric, labels, self.now_s)
         if isinstance(found, Reason):
-            self.refusals.refuse(found)
+            self.refusals.refuse(self._named(found, metric), points)
             return None
-        number, new = found
+        self.use(found[0], labels)
+        return found
+
+    def use(self, number: int, labels: dict[str, str]) -> None:
+        """A series with these labels is used: tell the store of it if that is due."""
         if self.series.use(np.array([number]), self.now_s)[0]:
             self.tell(number, labels)
-        return number, new
+
+    def numbers(
+        self,
+        keys: Sequence[bytes | str],
+        named: Callable[[int], tuple[str, dict[str, str]] | None],
+        *,
+        points: Callable[[int], int] = lambda _: 1,
+        born: Callable[[int], tuple[int, int] | None] = lambda _: None,
+    ) -> Ints:
+        """The series of each row of a source, -1 for those that are refused.
+
+        Args:
+            keys: of each row, the bytes or the text that its series is known by.
+            named: a row's metric and labels; None, counted already, if they can't be had.
+            points: how many are refused with a row.
+            born: when a row began to count and when it was first measured, in milliseconds, if it says so.
+        """
+        numbers = self.series.hold(self.series.find(keys), self.now_s)
+        for row in np.flatnonzero(numbers < 0).tolist():
+            again = int(self.series.find([keys[row]])[0])  # a second row of a series that is new here
+            if again >= 0:
+                numbers[row] = again
+                continue
+            of = named(row)
+            admitted = None if of is None else self.admit(*of, points(row))
+            if admitted is None:
+                continue
+            numbers[row], new = admitted
+            self.series.bind(keys[row], admitted[0])
+            span = born(row) if new else None
+            if span is not None:
+                self.born(admitted[0], *span)
+        known = np.flatnonzero(numbers >= 0)
+        for row in known[self.series.use(numbers[known], self.now_s)].tolist():
+            of = None if int(numbers[row]) in self._told else named(row)
+            if of is not None:
+                self.tell(int(numbers[row]), of[1])
+        return numbers
+
+    def _named(self, reason: Reason, metric: str) -> Reason:
+        """The same reason, with the metric that is at fault."""
+        if reason != TOO_MANY:
+            return reason
+        return Reason(reason.code, f"{metric[:_SHOWN]} has more than {self.limits.series_per_metric} series")
 
     def tell(self, number: int, labels: dict[str, str]) -> None:
         """The store has to be told (again) of a series. Raises BodyTooLarge if that becomes too much at once."""

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 
 from rushes.ingest.batch import Batch
 from rushes.ingest.columns import checked
-from rushes.ingest.histograms import STALE, Bucketed
+from rushes.ingest.histograms import STALE, Bucketed, malformed, too_many_buckets
 from rushes.ingest.labels import le
 from rushes.ingest.nested import Ints, as_bools, owners, starts
-from rushes.ingest.points import NS_PER_MS, Points, malformed, too_many_buckets
+from rushes.ingest.points import NS_PER_MS, Points
 from rushes.ingest.stats import Reason
 
 __all__ = ["Classic", "Known", "admitted", "defect", "put"]
@@ -31,6 +31,11 @@ class Known:
     buckets: Ints
     count: int
     sum: int
+
+    @property
+    def all(self) -> list[int]:
+        """All of them."""
+        return [*self.buckets.tolist(), *(number for number in (self.count, self.sum) if number != _NO_SUM)]
 
     def bucket(self, value: float) -> int:
         """The series that a value is first counted in."""
@@ -50,7 +55,7 @@ class Classic:
 
     def take(self, points: Points) -> None:
         """Add the acceptable points to their batch."""
-        points = points.where(checked(_complaints(points), points.batch.refusals))
+        points = points.taken(checked(_complaints(points), points.batch.refusals))
         if not points.columns.num_rows:
             return
         found = self._series(points)
@@ -93,8 +98,7 @@ class Classic:
         for point, key in enumerate(keys):
             known = self._known.get(hash(key))
             if known is not None:  # held at once, as a sweep for another point's series must not free it
-                in_hand = np.array([*known.buckets.tolist(), known.count, known.sum])
-                points.batch.series.hold(in_hand, points.batch.now_s)
+                points.batch.series.hold(np.array(known.all), points.batch.now_s)
             bounds = raw[offsets[point] : offsets[point + 1]]
             if known is None or (
                 not ended[point] and (known.bounds != bounds or (has_sum[point] and known.sum == _NO_SUM))
@@ -130,7 +134,7 @@ class Classic:
         for point, known in enumerate(found):
             if known is None:
                 continue
-            mine = np.append(known.buckets, [n for n in (known.count, known.sum) if n != _NO_SUM])
+            mine = np.array(known.all)
             due = [n for n in mine[batch.series.use(mine, batch.now_s)].tolist() if n not in told]
             if not due:
                 continue

@@ -8,7 +8,7 @@ again, a client's repetition would be counted twice.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
@@ -38,54 +38,52 @@ class Deltas:
         self._swept_s = 0
 
     @contextmanager
-    def request(self, now_s: int) -> Iterator[Sums]:
+    def request(self, now_s: int, *, adds: bool) -> Iterator[Sums]:
         """What one request adds: counted when the block ends, and not at all if it ends in an exception.
 
-        From its first delta point on, others that have any wait for its end.
+        Requests that add anything wait for each other, from here to what makes it durable: one builds on the other.
         """
-        sums = Sums(self._lock, self._totals, now_s)
-        try:
+        if not adds:
+            yield Sums({}, now_s)
+            return
+        with self._lock:
+            sums = Sums(self._totals, now_s)
             yield sums
             self._totals.update(sums.coming)
-            if sums.coming and not 0 <= now_s - self._swept_s < _SWEEP_S:
+            if not 0 <= now_s - self._swept_s < _SWEEP_S:
                 self._swept_s = now_s
                 oldest = now_s - self._active_s
                 for key in [key for key, of in self._totals.items() if of.used_s < oldest]:
                     del self._totals[key]
-        finally:
-            sums.end()
 
 
 class Sums:
     """The sums of one request."""
 
-    def __init__(self, lock: threading.Lock, totals: dict[bytes, _Total], now_s: int) -> None:
+    def __init__(self, totals: Mapping[bytes, _Total], now_s: int) -> None:
         self.coming: dict[bytes, _Total] = {}
-        self._lock = lock
-        self._held = False
         self._totals = totals
         self._now_s = now_s
+
+    def last(self, key: bytes) -> Any:
+        """What the series has counted in all so far, None if it is new."""
+        total = self._total(key)
+        return None if total is None else total.value
 
     def add(self, key: bytes, ts_ns: int, value: Any) -> Any:
         """What the series has counted in all, this point included, or None if the point is not newer than the last.
 
         A histogram with other bounds than before begins anew.
         """
-        if not self._held:
-            self._lock.acquire()
-            self._held = True
-        last = self.coming.get(key) or self._totals.get(key)
+        last = self._total(key)
         if last is not None and ts_ns <= last.ts_ns:
             return None
         total = value if last is None else _sum(last.value, value)
         self.coming[key] = _Total(ts_ns, self._now_s, total)
         return total
 
-    def end(self) -> None:
-        """Let others go on."""
-        if self._held:
-            self._held = False
-            self._lock.release()
+    def _total(self, key: bytes) -> _Total | None:
+        return self.coming.get(key) or self._totals.get(key)
 
 
 def _sum(before: Any, value: Any) -> Any:

@@ -11,9 +11,10 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any, Final
 
-from rushes.ingest.histograms import Native
+from rushes.ingest.histograms import Native, malformed
+from rushes.ingest.stats import Reason
 
-__all__ = ["COARSEST", "FINEST", "coarsened", "native", "summed"]
+__all__ = ["COARSEST", "FINEST", "coarsened", "from_otlp", "summed"]
 
 COARSEST: Final = -4
 FINEST: Final = 8
@@ -21,17 +22,17 @@ FINEST: Final = 8
 _FARTHEST: Final = 2**31 - 2
 
 
-def native(point: Any) -> Native | str:
-    """An ExponentialHistogramDataPoint as the store has it, or what is wrong with it."""
+def from_otlp(point: Any) -> Native | Reason:
+    """An ExponentialHistogramDataPoint as the store has it, or why it is refused."""
     if point.scale < COARSEST:
-        return f"has scale {point.scale}, coarser than Prometheus' {COARSEST}"
+        return malformed(f"has scale {point.scale}, coarser than Prometheus' {COARSEST}")
     for side in (point.positive, point.negative):
         if side.bucket_counts and abs(side.offset) + len(side.bucket_counts) > _FARTHEST:
-            return f"has buckets at offset {side.offset}, beyond any number"
+            return malformed(f"has buckets at offset {side.offset}, beyond any number")
     positive = _counted(point.positive)
     negative = _counted(point.negative)
     if sum(positive.values()) + sum(negative.values()) + point.zero_count != point.count:
-        return "has buckets that don't add up to its count"
+        return malformed("has buckets that don't add up to its count")
     found = Native(
         count=float(point.count),
         sum=point.sum if point.HasField("sum") else math.nan,

@@ -6,7 +6,10 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["STALE", "Bucketed", "Native", "is_stale"]
+from rushes.ingest.limits import Limits
+from rushes.ingest.stats import Reason
+
+__all__ = ["STALE", "Bucketed", "Native", "is_stale", "malformed", "too_many_buckets"]
 
 _STALE_BITS: Final = 0x7FF0000000000002
 STALE: Final[float] = struct.unpack("<d", struct.pack("<Q", _STALE_BITS))[0]
@@ -41,3 +44,13 @@ class Native:
     positive: dict[int, float]
     negative: dict[int, float]
     bounds: tuple[float, ...] = ()
+
+
+def too_many_buckets(limits: Limits) -> Reason:
+    """Why a histogram, or a summary, that has too many of them is refused."""
+    return Reason("too_many_buckets", f"more than {limits.buckets} buckets or quantiles")
+
+
+def malformed(how: str) -> Reason:
+    """Why a histogram that contradicts itself is refused."""
+    return Reason("malformed_histogram", f"histogram {how}")

@@ -39,9 +39,11 @@ def _endpoint(receiver: Receiver, signal: Signal) -> Callable[[Request], Awaitab
         named = request.headers.get("content-encoding", "").strip().lower() or "identity"
         if kind not in (_PROTOBUF, _JSON):
             message = f"content-type must be {_PROTOBUF} or {_JSON}, not {kind!r}"
+            receiver.refuse(signal, "unsupported")
             return _error(415, message, _PROTOBUF)
         encoding = next((each for each in ENCODINGS if each == named), None)
         if encoding is None:
+            receiver.refuse(signal, "unsupported")
             return _error(415, f"content-encoding must be gzip, zstd or none, not {named!r}", kind)
         try:
             with receiver.admission.body() as held:

@@ -24,10 +24,11 @@ def label_name(attribute: str) -> str:
     return f"key_{name}" if name[:1].isdigit() else name
 
 
-def labels(strings: dict[str, str], typed: dict[str, Any]) -> dict[str, str]:
-    """A point's attributes as labels; values of keys that become one label are joined by ";"."""
+def labels(attributes: dict[str, Any]) -> dict[str, str]:
+    """Attributes as labels; values of keys that become one label are joined by ";", as Prometheus does it."""
     found: dict[str, str] = {}
-    for key, value in (*strings.items(), *((key, as_text(value)) for key, value in typed.items())):
+    for key in sorted(attributes):
+        value = as_text(attributes[key])
         if value == "":
             continue  # an empty label is no label
         name = label_name(key)

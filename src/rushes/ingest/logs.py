@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rushes.ingest.attribute_columns import attributes, texts
+from rushes.ingest.attribute_columns import Texts, attributes, texts
+from rushes.ingest.attributes import compact
 from rushes.ingest.columns import Clockwork, checked
 from rushes.ingest.limits import Limits
-from rushes.ingest.nested import hexes, shortened
+from rushes.ingest.nested import as_bools, constant, hexes, member, members, shortened
 from rushes.ingest.origins import items
 from rushes.ingest.otlp_wire import OTLP
 from rushes.ingest.stats import Refusals
@@ -41,12 +42,11 @@ def log_table(body: bytes, clock: Clockwork, limits: Limits, refusals: Refusals)
     budget = 1024 + len(body) // _LEAST_BYTES
     of = items("LogsRequest", body)
     records = OTLP.many("LogRecord", of.encoded, budget)
-    resource_of = of.resource
     time, observed = records.column("time").to_numpy(), records.column("observed").to_numpy()
     ts = np.where(time != 0, time, np.where(observed != 0, observed, clock.now_ns)).astype(np.uint64)
     keep = checked(clock.complaints(ts), refusals)
     if not keep.all():
-        records, resource_of, ts = records.filter(pa.array(keep)), resource_of[keep], ts[keep]
+        records, of, ts = records.filter(pa.array(keep)), of.where(keep), ts[keep]
     if not records.num_rows:
         return ARROW["logs"].empty_table(), set()
     found = attributes(records.column("attributes"), limits, refusals, _OWN, budget=budget)
@@ -54,31 +54,63 @@ def log_table(body: bytes, clock: Clockwork, limits: Limits, refusals: Refusals)
     named, _ = shortened(records.column("event_name"), limits.value_length)
     trace_id = _ids(records.column("trace_id"), 16)
     severity = np.clip(records.column("severity_number").to_numpy(), 0, 24)
+    written, _ = shortened(records.column("severity_text"), limits.value_length)
     text = texts(records.column("body"), limits, refusals)
-    service, resource, resource_typed = (
-        column.take(pa.array(resource_of)) for column in of.origins(limits, refusals)
+    origins = of.origins(limits, refusals)
+    rest = members(
+        member("exact", found.exact),
+        member("body", _typed(text)),
+        member("event_name", _event_name(named, event)),
+        member("dropped", _unless_zero(records.column("dropped_attributes"))),
+        pc.if_else(pc.equal(records.column("time"), 0), '"untimed":true', ""),
+        origins.rest,
     )
     table = pa.table(
-        [
-            pa.array(ts.astype(np.int64)),
-            trace_id,
-            _ids(records.column("span_id"), 8),
-            _levels(records.column("severity_text"), severity),
-            pa.array(severity.astype(np.uint8)),
-            service,
-            component,
-            worker_id,
-            pc.if_else(pc.equal(event, ""), named, event),
-            request_id,
-            pc.if_else(pa.array(text.missing), "", text.text),
-            found.strings,
-            found.typed,
-            resource,
-            resource_typed,
-        ],
-        names=ARROW["logs"].names,
-    )
+        {
+            "ts": pa.array(ts.astype(np.int64)),
+            "trace_id": trace_id,
+            "span_id": _ids(records.column("span_id"), 8),
+            "level": _levels(written, severity),
+            "severity": pa.array(severity.astype(np.uint8)),
+            "service": origins.service,
+            "component": component,
+            "worker_id": worker_id,
+            "event": pc.if_else(pc.equal(event, ""), named, event),
+            "request_id": request_id,
+            "body": pc.if_else(pa.array(text.missing), "", text.text),
+            "context": found.strings,
+            "context_typed": found.typed,
+            "resource": origins.resource,
+            "resource_typed": origins.resource_typed,
+            "observed_ts": pa.array(records.column("observed").to_numpy().astype(np.int64)),
+            "severity_text": written,
+            "flags": records.column("flags"),
+            "scope_name": origins.scope_name,
+            "scope_version": origins.scope_version,
+            "rest": rest,
+        }
+    ).select(ARROW["logs"].names)
     return table.cast(ARROW["logs"]), set(pc.unique(trace_id).to_pylist()) - {""}
+
+
+def _typed(body: Texts) -> Any:
+    """OTLP's JSON of each body that isn't text, or is an empty one; "" for others."""
+    typed = ~body.missing & (~body.is_string | body.inexact | as_bools(pc.equal(body.text, "")))
+    if not typed.any():
+        return constant("", len(typed))
+    return pc.replace_with_mask(constant("", len(typed)), pa.array(typed), body.otlp_json(typed))
+
+
+def _event_name(named: Any, event: Any) -> Any:
+    """JSON of the record's own name for its event: null if that is the column's, "" if it has none."""
+    if pc.all(pc.equal(named, "")).as_py():
+        return constant("", len(named))
+    pairs = zip(named.to_pylist(), event.to_pylist(), strict=True)
+    return pa.array(["" if not name else compact(name) if of else "null" for name, of in pairs], pa.string())
+
+
+def _unless_zero(counts: Any) -> Any:
+    return pc.if_else(pc.equal(counts, 0), "", counts.cast(pa.string()))
 
 
 def _ids(ids: Any, size: int) -> Any:
@@ -88,11 +120,14 @@ def _ids(ids: Any, size: int) -> Any:
 
 
 def _levels(written: Any, severity: Any) -> Any:
-    """The level's name as the record has it, else that of its number."""
+    """The level by the record's number, else by the name that it has for it."""
+    levels = _LEVELS.take(pa.array(severity))
+    if severity.all():
+        return levels
     different = written.dictionary_encode()
-    names = [_level(text) for text in different.dictionary.to_pylist()]
-    named = pa.array(names, pa.string()).take(different.indices)
-    return pc.if_else(pc.equal(named, ""), _LEVELS.take(pa.array(severity)), named)
+    names = pa.array([_level(text) for text in different.dictionary.to_pylist()], pa.string())
+    named = names.take(different.indices)
+    return pc.if_else(pa.array(severity != 0), levels, pc.if_else(pc.equal(named, ""), levels, named))
 
 
 def _level(text: str) -> str:

@@ -16,6 +16,8 @@ __all__ = [
     "constant",
     "hexes",
     "lists_of",
+    "member",
+    "members",
     "offsets_of",
     "owners",
     "shortened",
@@ -89,3 +91,16 @@ def shortened(texts: Any, longest: int) -> tuple[Any, int]:
         return texts, 0
     cut = pc.sum(pc.greater(pc.utf8_length(texts), longest)).as_py() or 0
     return pc.utf8_slice_codeunits(texts, 0, longest), cut
+
+
+def members(*fragments: Any) -> Any:
+    """Members of a JSON object, as columns of text ("" for none), as one object of each row ("" for an empty one)."""
+    led = [pc.if_else(pc.equal(of, ""), "", pc.binary_join_element_wise(",", of, "")) for of in fragments]
+    joined_ = pc.binary_join_element_wise(*led, "")
+    whole = pc.binary_join_element_wise("{", pc.utf8_slice_codeunits(joined_, 1), "}", "")
+    return pc.if_else(pc.equal(joined_, ""), "", whole)
+
+
+def member(name: str, values: Any) -> Any:
+    """A member of a JSON object of each row that has a value: columns of JSON ("" for none) in and out."""
+    return pc.if_else(pc.equal(values, ""), "", pc.binary_join_element_wise(f'"{name}":', values, ""))

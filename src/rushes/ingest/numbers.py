@@ -23,7 +23,7 @@ def take_numbers(points: Points) -> None:
     double, whole = points.columns.column("double"), points.columns.column("int")
     has_value: Bools = as_bools(pc.or_(pc.is_valid(double), pc.is_valid(whole))) | points.ended
     complaints = [*points.clock.complaints(points.number("time")), (_NO_VALUE, ~has_value)]
-    points = points.where(checked(complaints, points.batch.refusals))
+    points = points.taken(checked(complaints, points.batch.refusals))
     if not points.columns.num_rows:
         return
     numbers = _numbers(points)
@@ -36,35 +36,19 @@ def take_numbers(points: Points) -> None:
     )
     values[points.ended] = STALE
     points.batch.samples(numbers[known], points.ts_ms[known], values[known])
-    points.exemplars(lambda point, _: numbers[point])
+    points.exemplars(lambda point, _: int(numbers[point]))
 
 
 def _numbers(points: Points) -> Ints:
     """The series of each point, -1 for those that are refused."""
-    batch = points.batch
-    keys = points.keys()
-    numbers = batch.series.hold(batch.series.find(keys), batch.now_s)
-    start = points.number("start") // NS_PER_MS
-    for point in np.flatnonzero(numbers < 0).tolist():
-        again = int(batch.series.find([keys[point]])[0])  # a second point of a series that is new here
-        if again >= 0:
-            numbers[point] = again
-            continue
+    start, ts = (points.number("start") // NS_PER_MS).tolist(), points.ts_ms.tolist()
+
+    def named(point: int) -> tuple[str, dict[str, str]] | None:
         labels = points.labels(point)
-        metric = points.metrics[points.metric_of[point]]
-        admitted = labels is not None and batch.admit(metric.name, labels)
-        if not admitted:
-            continue
-        numbers[point], new = admitted
-        batch.series.bind(keys[point], admitted[0])
-        if new and metric.kind == "counter":
-            batch.born(admitted[0], int(start[point]), int(points.ts_ms[point]))
-    known = np.flatnonzero(numbers >= 0)
-    due = known[batch.series.use(numbers[known], batch.now_s)]
-    told = set(batch.told)
-    for point in due.tolist():
-        if numbers[point] not in told:
-            labels = points.labels(point)
-            if labels is not None:
-                batch.tell(int(numbers[point]), labels)
-    return numbers
+        return None if labels is None else (points.metrics[points.metric_of[point]].name, labels)
+
+    def born(point: int) -> tuple[int, int] | None:
+        is_counter = points.metrics[points.metric_of[point]].kind == "counter"
+        return (start[point], ts[point]) if is_counter else None
+
+    return points.batch.numbers(points.keys(), named, born=born)

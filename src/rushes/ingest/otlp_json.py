@@ -15,6 +15,7 @@ from rushes.ingest.limits import UndecodableBody
 __all__ = ["parse_json"]
 
 # Keys of OTLP's own messages: attributes travel as {"key", "value"} pairs and can't be mistaken for them.
+_NO_ID: Final = base64.b64encode(b"\0").decode()
 _HEX: Final = frozenset({"traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id"})
 
 
@@ -43,10 +44,11 @@ def _base64_ids(value: Any) -> Any:
     return {key: _base64_id(item) if key in _HEX else _base64_ids(item) for key, item in value.items()}
 
 
-def _base64_id(text: Any) -> str:
-    if not isinstance(text, str):
-        raise UndecodableBody("an id is not text")
+def _base64_id(text: Any) -> Any:
+    """An id for protobuf's mapping. One that is no hex becomes one of a wrong length: only what has it is refused."""
+    if text is None:  # as JSON says that a field is not set
+        return None
     try:
         return base64.b64encode(binascii.unhexlify(text)).decode()
-    except binascii.Error as error:
-        raise UndecodableBody(f"an id is not hex: {text[:64]!r}") from error
+    except (ValueError, TypeError):
+        return _NO_ID

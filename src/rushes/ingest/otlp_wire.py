@@ -14,17 +14,21 @@ OTLP: Final = Wire(
         "TracesRequest": "repeated TracesOfResource of_resources 1",
         "TracesOfResource": """
             bytes resource 1
-            repeated TracesOfScope of_scopes 2""",
+            repeated TracesOfScope of_scopes 2
+            string schema_url 3""",
         "TracesOfScope": """
             Scope scope 1
-            repeated bytes items 2""",
+            repeated bytes items 2
+            string schema_url 3""",
         "LogsRequest": "repeated LogsOfResource of_resources 1",
         "LogsOfResource": """
             bytes resource 1
-            repeated LogsOfScope of_scopes 2""",
+            repeated LogsOfScope of_scopes 2
+            string schema_url 3""",
         "LogsOfScope": """
             Scope scope 1
-            repeated bytes items 2""",
+            repeated bytes items 2
+            string schema_url 3""",
         "MetricsRequest": "repeated MetricsOfResource of_resources 1",
         "MetricsOfResource": """
             bytes resource 1
@@ -32,7 +36,9 @@ OTLP: Final = Wire(
         "MetricsOfScope": "repeated bytes items 2",
         "Scope": """
             string name 1
-            string version 2""",
+            string version 2
+            repeated bytes attributes 3
+            uint32 dropped 4""",
         "KeyValue": """
             string key 1
             AnyValue value 2""",
@@ -58,15 +64,21 @@ OTLP: Final = Wire(
             fixed64 start 7
             fixed64 end 8
             repeated bytes attributes 9
+            uint32 dropped_attributes 10
             repeated bytes events 11
+            uint32 dropped_events 12
             repeated bytes links 13
-            Status status 15""",
+            uint32 dropped_links 14
+            Status status 15
+            fixed32 flags 16""",
         "LogRecord": """
             fixed64 time 1
             int32 severity_number 2
             string severity_text 3
             AnyValue body 5
             repeated bytes attributes 6
+            uint32 dropped_attributes 7
+            fixed32 flags 8
             bytes trace_id 9
             bytes span_id 10
             fixed64 observed 11

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -13,29 +15,40 @@ from rushes.ingest.attributes import split
 from rushes.ingest.batch import Batch
 from rushes.ingest.columns import Clockwork
 from rushes.ingest.labels import labels
-from rushes.ingest.limits import Limits, expandable
+from rushes.ingest.limits import expandable
 from rushes.ingest.nested import Ints, joined, owners
 from rushes.ingest.stats import Reason
+from rushes.ingest.targets import Target
 from rushes.ingest.wire import parsed
 
-__all__ = ["NO_VALUE_FLAG", "NS_PER_MS", "Named", "Points", "labels_of", "malformed", "too_many_buckets"]
+__all__ = [
+    "NO_VALUE_FLAG",
+    "NS_PER_MS",
+    "Named",
+    "Points",
+    "keep_exemplar",
+    "labels_of",
+]
 
 NO_VALUE_FLAG: Final = 1  # OTLP's way to say that a series has ended
 NS_PER_MS: Final = 1_000_000
+_TRACE_ID_BYTES: Final = 16
+_SPAN_ID_BYTES: Final = 8
 _RESERVED: Final = Reason("reserved_label", "label names that start with two underscores are reserved")
 
 
 class Named(NamedTuple):
-    """A metric of a request: its name, its target's labels, the kind it has in Prometheus' words."""
+    """A metric of a request: its name, its target, the kind it has in Prometheus' words."""
 
     name: str
-    target: dict[str, str]
+    target: Target
     kind: str
 
     @property
     def prefix(self) -> bytes:
         """What keys of its points begin with."""
-        parts = (self.name, self.target.get("job", ""), self.target.get("instance", ""), "")
+        of = self.target.labels
+        parts = (self.name, of.get("job", ""), of.get("instance", ""), "")
         return b"\xff".join(part.encode() for part in parts)
 
 
@@ -50,6 +63,15 @@ class Points:
         self.metrics = metrics
         self.batch = batch
         self.clock = clock
+
+    def taken(self, keep: Any) -> Points:
+        """Only these points, which their targets are told of."""
+        found = self.where(keep)
+        times = found.ts_ms
+        for metric in np.unique(found.metric_of).tolist():
+            mine = times[found.metric_of == metric]
+            found.metrics[metric].target.seen(int(mine.min()), int(mine.max()))
+        return found
 
     def where(self, keep: Any) -> Points:
         """Only these points."""
@@ -85,52 +107,45 @@ class Points:
 
     def labels(self, point: int, room: int = 0) -> dict[str, str] | None:
         """The labels of a point, or None, counted, if they can't be had."""
-        metric = self.metrics[self.metric_of[point]]
         encoded = self.columns.column("attributes")[point].as_py()
         of = [parsed(KeyValue(), raw) for raw in encoded]
-        return labels_of(of, metric.target, self.batch, room)
+        return labels_of(of, self.metrics[self.metric_of[point]].target, self.batch, room)
 
-    def exemplars(self, place: Any) -> None:
+    def exemplars(self, place: Callable[[int, float], int]) -> None:
         """Keep the exemplars of the points; `place(point, exemplar)` says of which series, -1 for none."""
         lists = self.columns.column("exemplars")
         encoded, owner = lists.flatten(), owners(lists)
         kept = self.batch.room_for_exemplars(len(encoded))
         for raw, point in zip(encoded[:kept].to_pylist(), owner[:kept].tolist(), strict=True):
-            exemplar = parsed(Exemplar(), raw)
-            if self.clock.complaint(exemplar.time_unix_nano) is not None:
-                continue
-            value = exemplar.as_double if exemplar.HasField("as_double") else float(exemplar.as_int)
-            number = place(point, value)
-            if number < 0:
-                continue
-            strings, typed = split(exemplar.filtered_attributes, self.batch.limits, self.batch.refusals)
-            self.batch.exemplar(
-                number,
-                exemplar.time_unix_nano // NS_PER_MS,
-                value,
-                (exemplar.trace_id.hex(), exemplar.span_id.hex()),
-                labels(strings, typed),
-            )
+            keep_exemplar(parsed(Exemplar(), raw), partial(place, point), self.batch, self.clock)
 
 
-def labels_of(of: Any, target: dict[str, str], batch: Batch, room: int) -> dict[str, str] | None:
-    """The labels of a point with these attributes, or None, counted, if they can't be had."""
+def keep_exemplar(of: Any, place: Callable[[float], int], batch: Batch, clock: Clockwork) -> None:
+    """Keep an exemplar; `place` says by its value of which series it is, -1 for none."""
+    if clock.complaint(of.time_unix_nano) is not None:
+        return
+    value = of.as_double if of.HasField("as_double") else float(of.as_int)
+    number = place(value)
+    if number < 0:
+        return
+    attributes = split(of.filtered_attributes, batch.limits, batch.refusals).readable
+    span = (_id(of.trace_id, _TRACE_ID_BYTES), _id(of.span_id, _SPAN_ID_BYTES))
+    batch.exemplar(number, of.time_unix_nano // NS_PER_MS, value, span, labels(attributes))
+
+
+def _id(raw: bytes, size: int) -> str:
+    """An id as hex; one of another size says that there is none."""
+    return raw.hex() if len(raw) == size and any(raw) else ""
+
+
+def labels_of(of: Any, target: Target, batch: Batch, room: int) -> dict[str, str] | None:
+    """The labels of a point with these attributes, or None, counted, if they can't be had, with so many to come."""
     limit = batch.limits.labels
-    if len(of) + len(target) + room > limit:
+    if len(of) + len(target.labels) + room > limit:
         batch.refusals.refuse(Reason("too_many_labels", f"more than {limit} labels"))
         return None
-    found = labels(*split(of, batch.limits, batch.refusals)) | target
+    found = labels(split(of, batch.limits, batch.refusals).readable) | target.labels
     if any(name.startswith("__") for name in found):
         batch.refusals.refuse(_RESERVED)
         return None
-    return found
-
-
-def too_many_buckets(limits: Limits) -> Reason:
-    """Why a histogram, or a summary, that has too many of them is refused."""
-    return Reason("too_many_buckets", f"more than {limits.buckets} buckets or quantiles")
-
-
-def malformed(how: str) -> Reason:
-    """Why a histogram that contradicts itself is refused."""
-    return Reason("malformed_histogram", f"histogram {how}")
+    return batch.labels(found)

@@ -36,10 +36,10 @@ from rushes.ingest.complaints import Complaints
 from rushes.ingest.deltas import Deltas
 from rushes.ingest.limits import Limits, Overloaded
 from rushes.ingest.logs import log_table
-from rushes.ingest.metrics import take_metrics
+from rushes.ingest.metrics import MetricsRequest
 from rushes.ingest.series import Series
 from rushes.ingest.spans import span_table
-from rushes.ingest.stats import IngestStats, Refusals
+from rushes.ingest.stats import IngestStats, Reason, Refusals
 from rushes.store.interface import Store, StoreError
 
 __all__ = ["OnIngest", "Parse", "Receiver", "Signal", "Written"]
@@ -131,14 +131,18 @@ class Receiver:
             body: the request, inflated.
             take: fills the batch. Called in a thread, while no other batch is filled.
         """
-        written = await self._run(source, body, lambda: self._metrics(source, take))
+        written = await self._run(source, body, lambda: self._metrics(source, take, adds=False))
         self._tell("metrics", set())
         return written
 
     def refuse(self, signal: str, reason: str) -> None:
-        """Count, and say in the log, that a request was refused whole (too_large, undecodable, overloaded)."""
+        """Count, and say in the log, that a request was refused whole (too_large, undecodable, overloaded, …)."""
         self.stats.fail(reason)
-        self._complaints.refused(signal, reason)
+        self._complaints.refused(signal, Reason(reason, _WHOLE[reason]))
+
+    def problems(self) -> list[str]:
+        """What goes on being refused, each in words for a page. Does not block."""
+        return self._complaints.problems()
 
     def close(self) -> None:
         """Finish what is being stored and stop the threads. Blocks."""
@@ -174,7 +178,12 @@ class Receiver:
             body = request.SerializeToString()
         reply, traces = kind.reply(), set[str]()
         if signal == "metrics":
-            refusals = self._metrics(signal, lambda batch, clock: self._otlp(body, batch, clock)).refusals
+            metrics = MetricsRequest(body)
+            refusals = self._metrics(
+                signal,
+                lambda batch, clock: metrics.take(batch, clock, self._classic),
+                adds=metrics.has_deltas,
+            ).refusals
         else:
             refusals = Refusals()
             traces = self._rows(signal, body, refusals)
@@ -195,10 +204,10 @@ class Receiver:
         self._count(signal, refusals)
         return traces
 
-    def _metrics(self, source: str, take: Take) -> Written:
+    def _metrics(self, source: str, take: Take, *, adds: bool) -> Written:
         clock, refusals = self._clock(), Refusals()
         now_s = clock.now_ns // 1_000_000_000
-        with self._deltas.request(now_s) as sums:
+        with self._deltas.request(now_s, adds=adds) as sums:
             with self._lock:
                 batch = Batch(self._series, self.limits, refusals, now_s, sums)
                 take(batch, clock)
@@ -215,13 +224,10 @@ class Receiver:
         self._count(source, refusals)
         return Written(samples, histograms, exemplars, refusals)
 
-    def _otlp(self, body: bytes, batch: Batch, clock: Clockwork) -> None:
-        take_metrics(body, batch, clock, self._classic)
-
     def _count(self, signal: str, refusals: Refusals) -> None:
         self.stats.refuse(refusals)
-        for reason in refusals.reasons:
-            self._complaints.refused(signal, reason.code)
+        for reason, count in refusals.reasons.items():
+            self._complaints.refused(signal, reason, count)
 
     def _clock(self) -> Clockwork:
         return Clockwork(self.clock_ns(), self._store.retention_s, self.limits.future_s)
@@ -237,6 +243,16 @@ class Receiver:
             for metric, of in batch.descriptions.items()
             if metric not in known or known[metric][0] != of or known[metric][1] < oldest
         }
+
+
+_WHOLE: Final = {
+    "too_large": "the request is larger than allowed",
+    "too_slow": "the client takes too long to send it",
+    "undecodable": "the body isn't what its headers say",
+    "unsupported": "its content type or encoding isn't one that is taken",
+    "overloaded": "too much is at hand already",
+}
+"""Why a request may be refused whole, by what is counted."""
 
 
 class _Kind(NamedTuple):

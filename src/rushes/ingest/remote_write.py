@@ -17,9 +17,9 @@ from rushes.ingest.batch import Batch
 from rushes.ingest.columns import Clockwork, checked
 from rushes.ingest.histograms import is_stale
 from rushes.ingest.limits import UndecodableBody, expandable
-from rushes.ingest.native import native
 from rushes.ingest.nested import Ints, joined, owners
 from rushes.ingest.prometheus_wire import PROMETHEUS
+from rushes.ingest.remote_histogram import from_remote_write
 from rushes.ingest.stats import Reason
 
 __all__ = ["take_request", "take_write_request"]
@@ -61,7 +61,7 @@ def take_write_request(body: bytes, batch: Batch, clock: Clockwork) -> None:
 
     def labels(row: int) -> _Labels | None:
         found = [PROMETHEUS.message("Label", raw) for raw in columns.column("labels")[row].as_py()]
-        return _labels([(of.name, of.value) for of in found], batch)
+        return _labels([(of.name, of.value) for of in found])
 
     def exemplar(raw: bytes) -> tuple[_Labels, float, int]:
         of = PROMETHEUS.message("Exemplar", raw)
@@ -100,7 +100,7 @@ def take_request(body: bytes, batch: Batch, clock: Clockwork) -> None:
         return [(text(name), text(value)) for name, value in zip(of[::2], of[1::2], strict=True)]
 
     def labels(row: int) -> _Labels | None:
-        return _labels(pairs(lists[row].as_py()), batch)
+        return _labels(pairs(lists[row].as_py()))
 
     def exemplar(raw: bytes) -> tuple[_Labels, float, int] | None:
         of = PROMETHEUS.message("ReferringExemplar", raw)
@@ -125,7 +125,7 @@ def _take(read: _Read, batch: Batch, clock: Clockwork) -> None:
             continue
         histogram = PROMETHEUS.message("Histogram", raw)
         complaint = clock.complaint(histogram.timestamp * _NS_PER_MS)
-        found = complaint or native(histogram, batch.limits)
+        found = complaint or from_remote_write(histogram, batch.limits)
         if isinstance(found, Reason):
             batch.refusals.refuse(found)
         else:
@@ -139,40 +139,16 @@ def _take(read: _Read, batch: Batch, clock: Clockwork) -> None:
 
 def _numbers(read: _Read, batch: Batch) -> Ints:
     """The series of each row, -1 for those that are refused."""
-    numbers = batch.series.hold(batch.series.find(read.keys), batch.now_s)
     born = _born(read.columns)
-    for row in np.flatnonzero(numbers < 0).tolist():
-        again = int(batch.series.find([read.keys[row]])[0])
-        if again >= 0:
-            numbers[row] = again
-            continue
-        labels = read.labels(row)
-        if labels is None:
-            continue
-        metric = labels.pop("__name__")
-        admitted = batch.admit(metric, labels)
-        if admitted is None:
-            _lost(read.columns, row, batch)
-            continue
-        numbers[row] = admitted[0]
-        batch.series.bind(read.keys[row], admitted[0])
-        if admitted[1] and row in born:
-            batch.born(admitted[0], *born[row])
-    known = np.flatnonzero(numbers >= 0)
-    told = set(batch.told)
-    for row in known[batch.series.use(numbers[known], batch.now_s)].tolist():
-        labels = None if numbers[row] in told else read.labels(row)
-        if labels is not None:
-            del labels["__name__"]
-            batch.tell(int(numbers[row]), labels)
-    return numbers
+    samples, histograms = (
+        pc.list_value_length(read.columns.column(name)).to_numpy() for name in ("samples", "histograms")
+    )
+    points = np.maximum(1, samples + histograms).tolist()
 
+    def named(row: int) -> tuple[str, _Labels] | None:
+        return _named(read.labels(row), batch, points[row])
 
-def _lost(columns: Any, row: int, batch: Batch) -> None:
-    """One refusal was counted for the series: count the others of its samples and histograms."""
-    reason = next(reversed(batch.refusals.reasons))
-    more = len(columns.column("samples")[row]) + len(columns.column("histograms")[row]) - 1
-    batch.refusals.refuse(reason, max(0, more))
+    return batch.numbers(read.keys, named, points=points.__getitem__, born=born.get)
 
 
 def _born(columns: Any) -> dict[int, tuple[int, int]]:
@@ -187,27 +163,24 @@ def _born(columns: Any) -> dict[int, tuple[int, int]]:
     return {int(row[n]): (int(start[n]), int(ts[n])) for n in there[::-1].tolist()}
 
 
-def _labels(pairs: list[tuple[str, str]], batch: Batch) -> _Labels | None:
-    """Labels with __name__ among them, or None, counted, if they can't be had. An empty label is no label."""
-    limits = batch.limits
-    found = {name: value for name, value in pairs if value}
+def _labels(pairs: list[tuple[str, str]]) -> _Labels | None:
+    """Labels, without empty ones, which are none; None if they contradict each other."""
     if len({name for name, _ in pairs}) != len(pairs) or not all(name for name, _ in pairs):
-        batch.refusals.refuse(_LABELS)
         return None
-    if not 0 < len(found.get("__name__", "")) <= limits.value_length:
-        batch.refusals.refuse(_NAME)
+    return {name: value for name, value in pairs if value}
+
+
+def _named(found: _Labels | None, batch: Batch, points: int) -> tuple[str, _Labels] | None:
+    """A metric and its labels, or None, counted as so many refused points, if they can't be had."""
+    if found is None:
+        batch.refusals.refuse(_LABELS, points)
         return None
-    if len(found) - 1 > limits.labels:
-        batch.refusals.refuse(Reason("too_many_labels", f"more than {limits.labels} labels"))
+    metric = found.pop("__name__", "")
+    if not 0 < len(metric) <= batch.limits.value_length:
+        batch.refusals.refuse(_NAME, points)
         return None
-    for name, value in found.items():
-        if len(value) > limits.value_length:
-            batch.refusals.cut += 1
-            found[name] = value[: limits.value_length]
-    if any(len(name) > limits.value_length for name in found):
-        batch.refusals.refuse(_LABELS)
-        return None
-    return found
+    labels = batch.labels(found, points)
+    return None if labels is None else (metric, labels)
 
 
 def _exemplar(number: int, of: tuple[_Labels, float, int], batch: Batch, clock: Clockwork) -> None:

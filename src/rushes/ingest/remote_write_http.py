@@ -40,12 +40,14 @@ def remote_write_routes(receiver: Receiver) -> list[BaseRoute]:
     async def write(request: Request) -> Response:
         take = _take(request.headers.get("content-type", ""))
         if take is None:
+            receiver.refuse(_SIGNAL, "unsupported")
             return _error(
                 415, f"content-type must be application/x-protobuf, with ;proto={_V1} or ;proto={_V2} or none"
             )
         # Old senders of 1.0 don't name the only encoding that there is.
         encoding = request.headers.get("content-encoding", "").strip().lower() or "snappy"
         if encoding != "snappy":
+            receiver.refuse(_SIGNAL, "unsupported")
             return _error(415, f"content-encoding must be snappy, not {encoding!r}")
         try:
             with receiver.admission.body() as held:

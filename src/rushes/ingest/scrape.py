@@ -25,7 +25,6 @@ from rushes.ingest.inflate import ENCODINGS, inflated
 from rushes.ingest.limits import BodyTooLarge, Overloaded, UndecodableBody
 from rushes.ingest.nested import Ints
 from rushes.ingest.receiver import Receiver
-from rushes.ingest.stats import Reason
 from rushes.sdk import logs
 from rushes.store.interface import StoreError
 
@@ -266,41 +265,20 @@ class _Scrape:
 
     def _known(self, found: Exposition, batch: Batch) -> Ints:
         keys = [self._prefix + text for text in found.series]
-        numbers = batch.series.hold(batch.series.find(keys), batch.now_s)
-        for place in np.flatnonzero(numbers < 0).tolist():
-            labels = self._labels(found.series[place], batch)
-            metric = labels.pop("__name__", "")
-            admitted = batch.admit(metric, labels) if metric else None
-            if admitted is not None:
-                numbers[place] = admitted[0]
-                batch.series.bind(keys[place], admitted[0])
-        known = np.flatnonzero(numbers >= 0)
-        told = set(batch.told)
-        for place in known[batch.series.use(numbers[known], batch.now_s)].tolist():
-            if numbers[place] not in told:
-                labels = self._labels(found.series[place], batch)
-                del labels["__name__"]
-                batch.tell(int(numbers[place]), labels)
-        return numbers
+        return batch.numbers(keys, lambda place: self._named(found.series[place], batch))
 
-    def _labels(self, series: str, batch: Batch) -> dict[str, str]:
-        """The labels of a series with those of its target; nothing, counted, if they can't be had.
+    def _named(self, series: str, batch: Batch) -> tuple[str, dict[str, str]] | None:
+        """A series' metric and its labels with those of its target; None, counted, if they can't be had.
 
         A label that the target's own stands for is kept as exported_…: what is scraped can't pass for another's.
         """
-        limits = batch.limits
         found = {name: value for name, value in labels_of(series).items() if value}
-        if len(found) + len(self._own) > limits.labels:
-            batch.refusals.refuse(Reason("too_many_labels", f"more than {limits.labels} labels"))
-            return {}
-        for name, value in found.items():
-            if len(value) > limits.value_length:
-                batch.refusals.cut += 1
-                found[name] = value[: limits.value_length]
+        metric = found.pop("__name__")
         for name in self._own:
             if name in found:
                 renamed = f"exported_{name}"
                 while renamed in found or renamed in self._own:
                     renamed = f"exported_{renamed}"
                 found[renamed] = found.pop(name)
-        return found | self._own
+        labels = batch.labels(found | self._own)
+        return None if labels is None else (metric, labels)

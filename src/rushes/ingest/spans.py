@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 import numpy as np
@@ -11,10 +10,10 @@ import pyarrow.compute as pc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from rushes.ingest.attribute_columns import attributes
-from rushes.ingest.attributes import split
+from rushes.ingest.attributes import compact, split
 from rushes.ingest.columns import Clockwork, checked
 from rushes.ingest.limits import Limits, UndecodableBody
-from rushes.ingest.nested import constant, hexes, shortened
+from rushes.ingest.nested import constant, hexes, member, members, shortened
 from rushes.ingest.origins import items
 from rushes.ingest.otlp_wire import OTLP
 from rushes.ingest.stats import Reason, Refusals
@@ -44,45 +43,50 @@ def span_table(body: bytes, clock: Clockwork, limits: Limits, refusals: Refusals
     budget = 1024 + len(body) // _LEAST_BYTES
     of = items("TracesRequest", body)
     spans = OTLP.many("Span", of.encoded, budget)
-    scope_of, resource_of = of.scope, of.resource
     keep = _kept(spans, clock, refusals)
     if not keep.all():
-        mask = pa.array(keep)
-        spans, scope_of, resource_of = spans.filter(mask), scope_of[keep], resource_of[keep]
+        spans, of = spans.filter(pa.array(keep)), of.where(keep)
     if not spans.num_rows:
         return ARROW["spans"].empty_table(), set()
     found = attributes(spans.column("attributes"), limits, refusals, budget=budget)
     trace_id = hexes(spans.column("trace_id"))
-    service, resource, resource_typed = (
-        column.take(pa.array(resource_of)) for column in of.origins(limits, refusals)
-    )
+    origins = of.origins(limits, refusals)
     start, status = spans.column("start").to_numpy(), spans.column("status")
     short = {name: shortened(spans.column(name), limits.value_length)[0] for name in ("trace_state", "name")}
     message = pc.fill_null(pc.struct_field(status, "message"), "")
     table = pa.table(
-        [
-            pa.array(start.astype(np.int64)),
-            trace_id,
-            hexes(spans.column("span_id")),
-            hexes(spans.column("parent_span_id")),
-            short["trace_state"],
-            short["name"],
-            _word(_KINDS, spans.column("kind")),
-            service,
-            pa.array(spans.column("end").to_numpy() - start),
-            _word(_STATUSES, pc.fill_null(pc.struct_field(status, "code"), 0)),
-            shortened(message, limits.value_length)[0],
-            found.strings,
-            found.typed,
-            resource,
-            resource_typed,
-            *(of.scope_texts(name, limits).take(pa.array(scope_of)) for name in ("name", "version")),
-            _each(spans.column("events"), _event, budget, limits, refusals),
-            _each(spans.column("links"), _link, budget, limits, refusals),
-        ],
-        names=ARROW["spans"].names,
-    )
+        {
+            "ts": pa.array(start.astype(np.int64)),
+            "trace_id": trace_id,
+            "span_id": hexes(spans.column("span_id")),
+            "parent_span_id": hexes(spans.column("parent_span_id")),
+            "trace_state": short["trace_state"],
+            "name": short["name"],
+            "kind": _word(_KINDS, spans.column("kind")),
+            "service": origins.service,
+            "duration": pa.array(spans.column("end").to_numpy() - start),
+            "status": _word(_STATUSES, pc.fill_null(pc.struct_field(status, "code"), 0)),
+            "status_message": shortened(message, limits.value_length)[0],
+            "attributes": found.strings,
+            "attributes_typed": found.typed,
+            "resource": origins.resource,
+            "resource_typed": origins.resource_typed,
+            "scope_name": origins.scope_name,
+            "scope_version": origins.scope_version,
+            "events": _each(spans.column("events"), _event, budget, limits, refusals),
+            "links": _each(spans.column("links"), _link, budget, limits, refusals),
+            "flags": spans.column("flags"),
+            "rest": members(member("exact", found.exact), member("dropped", _dropped(spans)), origins.rest),
+        }
+    ).select(ARROW["spans"].names)
     return table.cast(ARROW["spans"]), set(pc.unique(trace_id).to_pylist())
+
+
+def _dropped(spans: Any) -> Any:
+    """How many attributes, events and links each span had lost before it came, as JSON; "" for none."""
+    counts = [spans.column(f"dropped_{what}") for what in ("attributes", "events", "links")]
+    written = pc.binary_join_element_wise(*(of.cast(pa.string()) for of in counts), ",")
+    return pc.if_else(pc.equal(written, "0,0,0"), "", pc.binary_join_element_wise("[", written, "]", ""))
 
 
 def _kept(spans: Any, clock: Clockwork, refusals: Refusals) -> Any:
@@ -125,7 +129,7 @@ def _each(lists: Any, one: Any, budget: int, limits: Limits, refusals: Refusals)
     for encoded in lists.to_pylist():
         refusals.cut += max(0, len(encoded) - limits.attributes)
         of = [one(raw, limits, refusals) for raw in encoded[: limits.attributes]]
-        found.append(json.dumps(of, separators=(",", ":"), ensure_ascii=False) if of else "")
+        found.append(compact([each for each in of if each]) if of else "")
     return pa.array(found, pa.string())
 
 
@@ -134,19 +138,27 @@ def _event(raw: bytes, limits: Limits, refusals: Refusals) -> dict[str, Any]:
     return {
         "name": event.name[: limits.value_length],
         "time_ns": event.time_unix_nano,
-        "attributes": _merged(event.attributes, limits, refusals),
+        **_attributes(event, limits, refusals),
     }
 
 
 def _link(raw: bytes, limits: Limits, refusals: Refusals) -> dict[str, Any]:
+    """A link; nothing, counted as cut, if it leads nowhere."""
     link = parsed(Span.Link(), raw)
+    if len(link.trace_id) != _TRACE_ID_BYTES or len(link.span_id) != _SPAN_ID_BYTES:
+        refusals.cut += 1
+        return {}
+    rest = {"trace_state": link.trace_state[: limits.value_length], "flags": link.flags}
     return {
         "trace_id": link.trace_id.hex(),
         "span_id": link.span_id.hex(),
-        "attributes": _merged(link.attributes, limits, refusals),
+        **_attributes(link, limits, refusals),
+        **{name: value for name, value in rest.items() if value},
     }
 
 
-def _merged(of: Any, limits: Limits, refusals: Refusals) -> dict[str, Any]:
-    strings, typed = split(of, limits, refusals)
-    return strings | typed
+def _attributes(of: Any, limits: Limits, refusals: Refusals) -> dict[str, Any]:
+    """The attributes of an event or a link, and what they don't say."""
+    found = split(of.attributes, limits, refusals)
+    rest = {"exact": found.exact, "dropped": of.dropped_attributes_count}
+    return {"attributes": found.readable, **{name: value for name, value in rest.items() if value}}

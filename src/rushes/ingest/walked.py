@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import Any, Final
 
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
@@ -12,15 +12,21 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     SummaryDataPoint,
 )
 
-from rushes.ingest.attributes import split
 from rushes.ingest.batch import Batch
-from rushes.ingest.classic import admitted, defect, put
+from rushes.ingest.classic import Known, admitted, defect, put
 from rushes.ingest.columns import Clockwork
 from rushes.ingest.deltas import OUT_OF_ORDER
-from rushes.ingest.exponential import native
-from rushes.ingest.histograms import STALE, Bucketed, Native
-from rushes.ingest.labels import labels, le
-from rushes.ingest.points import NO_VALUE_FLAG, NS_PER_MS, Named, labels_of, malformed, too_many_buckets
+from rushes.ingest.exponential import from_otlp
+from rushes.ingest.histograms import STALE, Bucketed, Native, malformed, too_many_buckets
+from rushes.ingest.labels import le, series_id
+from rushes.ingest.points import (
+    NO_VALUE_FLAG,
+    NS_PER_MS,
+    Named,
+    keep_exemplar,
+    labels_of,
+)
+from rushes.ingest.stats import Reason
 from rushes.ingest.wire import parsed
 
 __all__ = ["Walk"]
@@ -40,16 +46,16 @@ class Walk:
     def delta_sum(self, raw: bytes, metric: Named) -> None:
         """A point of a sum that says what was added."""
         point = parsed(NumberDataPoint(), raw)
-        found = self._series(point, metric.name, metric)
+        found = self._series(point, metric)
         if found is None:
             return
-        number, new, _ = found
+        number, new, labels = found
         ts = point.time_unix_nano // NS_PER_MS
         if point.flags & NO_VALUE_FLAG:
             self._batch.sample(number, ts, STALE)
             return
         value = point.as_double if point.HasField("as_double") else float(point.as_int)
-        total = self._added(metric, number, point, value)
+        total = self._added(_key(metric, labels), point, value)
         if total is not None:
             if new and metric.kind == "counter":
                 self._batch.born(number, point.start_time_unix_nano // NS_PER_MS, ts)
@@ -72,22 +78,33 @@ class Walk:
         if wrong is not None:
             self._batch.refusals.refuse(malformed(wrong))
             return
-        found = self._labels(point, metric, room=1)
-        if found is None:
+        labels = self._labels(point, metric, room=1)
+        if labels is None:
             return
-        ts = point.time_unix_nano // NS_PER_MS
-        span = (point.start_time_unix_nano // NS_PER_MS, ts)
-        known = admitted(self._batch, metric.name, found, of.bounds, with_sum=of.sum is not None, span=span)
+        key, ts = _key(metric, labels), point.time_unix_nano // NS_PER_MS
+        if point.flags & NO_VALUE_FLAG:
+            # It names no buckets: those that the series has had are meant.
+            last = self._batch.sums.last(key)
+            if (
+                isinstance(last, Bucketed)
+                and (known := self._admitted(metric, labels, last, (0, 0))) is not None
+            ):
+                for number in known.all:
+                    self._batch.sample(number, ts, STALE)
+            return
+        known = self._admitted(metric, labels, of, (point.start_time_unix_nano // NS_PER_MS, ts))
         if known is None:
             return
-        if point.flags & NO_VALUE_FLAG:
-            for number in (*known.buckets.tolist(), known.count):
-                self._batch.sample(number, ts, STALE)
-            return
-        total = self._added(metric, known.count, point, of)
+        total = self._added(key, point, of)
         if total is not None:
             put(self._batch, known, ts, total)
             self._exemplars(point, known.bucket)
+
+    def _admitted(
+        self, metric: Named, labels: dict[str, str], of: Bucketed, span: tuple[int, int]
+    ) -> Known | None:
+        with_sum = of.sum is not None
+        return admitted(self._batch, metric.name, dict(labels), of.bounds, with_sum=with_sum, span=span)
 
     def exponential(self, raw: bytes, metric: Named, *, delta: bool) -> None:
         """An exponential histogram, which becomes a native one."""
@@ -95,16 +112,16 @@ class Walk:
         if self._too_many(point.positive.bucket_counts, point.negative.bucket_counts):
             return
         ended = bool(point.flags & NO_VALUE_FLAG)
-        of = _ENDED if ended else native(point)
-        if isinstance(of, str):
-            self._batch.refusals.refuse(malformed(of))
+        of = _ENDED if ended else from_otlp(point)
+        if isinstance(of, Reason):
+            self._batch.refusals.refuse(of)
             return
-        found = self._series(point, metric.name, metric)
+        found = self._series(point, metric)
         if found is None:
             return
-        number, _, _ = found
+        number, _, labels = found
         if delta and not ended:
-            total = self._added(metric, number, point, of)
+            total = self._added(_key(metric, labels), point, of)
             if total is None:
                 return
             of = total
@@ -144,32 +161,26 @@ class Walk:
         if complaint is not None:
             self._batch.refusals.refuse(complaint)
             return None
+        ts = point.time_unix_nano // NS_PER_MS
+        metric.target.seen(ts, ts)
         return labels_of(point.attributes, metric.target, self._batch, room)
 
-    def _series(self, point: Any, name: str, metric: Named) -> tuple[int, bool, dict[str, str]] | None:
+    def _series(self, point: Any, metric: Named) -> tuple[int, bool, dict[str, str]] | None:
         of = self._labels(point, metric)
-        found = None if of is None else self._batch.admit(name, of)
+        found = None if of is None else self._batch.admit(metric.name, of)
         return None if found is None or of is None else (*found, of)
 
-    def _added(self, metric: Named, number: int, point: Any, value: Any) -> Any:
-        key = f"{metric.name}\xff{self._batch.series.id(number)}".encode()
+    def _added(self, key: bytes, point: Any, value: Any) -> Any:
         total = self._batch.sums.add(key, point.time_unix_nano, value)
         if total is None:
             self._batch.refusals.refuse(OUT_OF_ORDER)
         return total
 
-    def _exemplars(self, point: Any, place: Any) -> None:
+    def _exemplars(self, point: Any, place: Callable[[float], int]) -> None:
         for exemplar in point.exemplars[: self._batch.room_for_exemplars(len(point.exemplars))]:
-            if self._clock.complaint(exemplar.time_unix_nano) is not None:
-                continue
-            value = exemplar.as_double if exemplar.HasField("as_double") else float(exemplar.as_int)
-            if math.isnan(value):
-                continue
-            strings, typed = split(exemplar.filtered_attributes, self._batch.limits, self._batch.refusals)
-            self._batch.exemplar(
-                place(value),
-                exemplar.time_unix_nano // NS_PER_MS,
-                value,
-                (exemplar.trace_id.hex(), exemplar.span_id.hex()),
-                labels(strings, typed),
-            )
+            keep_exemplar(exemplar, place, self._batch, self._clock)
+
+
+def _key(metric: Named, labels: dict[str, str]) -> bytes:
+    """What the sum of a series is known by."""
+    return f"{metric.name}\xff{series_id(metric.name, labels)}".encode()

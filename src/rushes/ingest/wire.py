@@ -24,6 +24,7 @@ _SCALARS: Final = {
     "bool": _Field.TYPE_BOOL,
     "bytes": _Field.TYPE_BYTES,
     "double": _Field.TYPE_DOUBLE,
+    "fixed32": _Field.TYPE_FIXED32,
     "fixed64": _Field.TYPE_FIXED64,
     "int32": _Field.TYPE_INT32,
     "int64": _Field.TYPE_INT64,
@@ -93,10 +94,6 @@ class Wire:
             UndecodableBody: it isn't such a message.
         """
         return parsed(self._classes[name](), body)
-
-    def new(self, name: str) -> Any:
-        """An empty message, to be filled."""
-        return self._classes[name]()
 
     def _decoded(self, name: str, how: str, bodies: Sequence[bytes] | Any) -> Any:
         try:

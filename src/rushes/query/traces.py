@@ -26,7 +26,7 @@ _WINDOWS_S: Final = (3_600, 86_400)
 _COLUMNS: Final = """
   trace_id, span_id, parent_span_id, name, service, kind, toUnixTimestamp64Nano(ts) AS start_ns, duration,
   status, status_message, attributes, attributes_typed, resource, resource_typed, events, links,
-  trace_state, scope_name, scope_version"""
+  trace_state, scope_name, scope_version, flags, rest"""
 
 _ONE: Final = f"""
 SELECT {_COLUMNS} FROM spans WHERE trace_id = {{trace_id:String}}
@@ -49,7 +49,8 @@ TRACE_ORDERS: Final = tuple(_ORDERS)
 class SpanRow:
     """One span. Times are nanoseconds since the epoch, `status` is "unset", "ok" or "error".
 
-    `events` are dicts of `name`, `time_ns` and `attributes`, `links` of `trace_id`, `span_id` and `attributes`.
+    `events` are dicts of `name`, `time_ns` and `attributes`, `links` of `trace_id`, `span_id` and `attributes`; `rest`
+    is what else OTLP told, as ingest writes it.
     """
 
     trace_id: str
@@ -69,6 +70,8 @@ class SpanRow:
     trace_state: str = ""
     scope_name: str = ""
     scope_version: str = ""
+    flags: int = 0
+    rest: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,4 +221,6 @@ def _span(row: Row) -> SpanRow:
         trace_state=row["trace_state"],
         scope_name=row["scope_name"],
         scope_version=row["scope_version"],
+        flags=row["flags"],
+        rest=json.loads(row["rest"]) if row["rest"] else {},
     )

@@ -128,6 +128,10 @@ class ChdbStore(SqlStore):
         except RuntimeError as error:
             raise translated(error, "query") from error
 
+    def release_memory(self) -> None:
+        self._statement("SYSTEM JEMALLOC PURGE")
+        super().release_memory()
+
     def close(self) -> None:
         with self._lock:
             if self._closed:

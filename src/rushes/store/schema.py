@@ -132,9 +132,25 @@ CREATE TABLE IF NOT EXISTS histograms (
 ) ENGINE = MergeTree PARTITION BY toDate(ts) ORDER BY (metric, series_id, ts)
 SETTINGS {_DURABLE}, {_ONCE}, {_DAILY}"""
 
+# What OTLP has beyond the columns, seldom anything, is in `rest`: JSON that is written by ingest and read by query.
+_SPANS_WHOLE = """
+ALTER TABLE spans
+  ADD COLUMN IF NOT EXISTS flags UInt32 CODEC(ZSTD(1)),
+  ADD COLUMN IF NOT EXISTS rest String CODEC(ZSTD(1))"""
+
+_LOGS_WHOLE = """
+ALTER TABLE logs
+  ADD COLUMN IF NOT EXISTS observed_ts DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
+  ADD COLUMN IF NOT EXISTS severity_text LowCardinality(String),
+  ADD COLUMN IF NOT EXISTS flags UInt32 CODEC(ZSTD(1)),
+  ADD COLUMN IF NOT EXISTS scope_name LowCardinality(String),
+  ADD COLUMN IF NOT EXISTS scope_version LowCardinality(String),
+  ADD COLUMN IF NOT EXISTS rest String CODEC(ZSTD(1))"""
+
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (_SAMPLES, _SERIES, _METRICS, _EXEMPLARS, _SPANS, _LOGS),
     (_HISTOGRAMS,),
+    (_SPANS_WHOLE, _LOGS_WHOLE),
 )
 """Migration n (counted from 1) is element n - 1: statements that may be run again if interrupted."""
 
@@ -160,7 +176,7 @@ def ttl(table: Table, retention_s: int) -> str:
     return f"toDateTime({TTL_COLUMNS[table]}) + toIntervalSecond({int(retention_s)})"
 
 
-_CREATED = re.compile(r"\b(CREATE TABLE IF NOT EXISTS \w+)")
+_CHANGED = re.compile(r"\b((?:CREATE TABLE IF NOT EXISTS|ALTER TABLE) \w+)")
 _ENGINE = re.compile(r"\bENGINE = (\w*MergeTree)\b")
 
 
@@ -170,7 +186,7 @@ def for_cluster(statement: str, cluster: str) -> str:
     Without arguments a replicated engine takes its path and replica from the server's own defaults.
     """
     quoted = cluster.replace("\\", "\\\\").replace("'", "\\'")
-    statement = _CREATED.sub(lambda found: f"{found[1]} ON CLUSTER '{quoted}'", statement)
+    statement = _CHANGED.sub(lambda found: f"{found[1]} ON CLUSTER '{quoted}'", statement)
     statement = _ENGINE.sub(r"ENGINE = Replicated\1", statement)
     return statement.replace("non_replicated_deduplication_window", "replicated_deduplication_window")
 
@@ -234,6 +250,8 @@ ARROW: Final[dict[Table, Any]] = {
         scope_version=_TEXT,
         events=_TEXT,
         links=_TEXT,
+        flags=pa.uint32(),
+        rest=_TEXT,
     ),
     "logs": _schema(
         ts=_NS,
@@ -251,6 +269,12 @@ ARROW: Final[dict[Table, Any]] = {
         context_typed=_TEXT,
         resource=_MAP,
         resource_typed=_TEXT,
+        observed_ts=_NS,
+        severity_text=_TEXT,
+        flags=pa.uint32(),
+        scope_name=_TEXT,
+        scope_version=_TEXT,
+        rest=_TEXT,
     ),
 }
 """The Arrow schema that an insert into each table has."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 from rushes.store import schema
 from rushes.store.dialect import why
 from rushes.store.interface import Param, Partition, Row, StoreError, StoreUnavailable, Table
+from rushes.store.resident import release_freed
 
 __all__ = ["DAY_S", "SqlStore"]
 
@@ -103,6 +104,10 @@ class SqlStore(ABC):
 
     def memory(self) -> int:
         return int(self.rows("SELECT value FROM system.metrics WHERE metric = 'MemoryTracking'")[0]["value"])
+
+    def release_memory(self) -> None:
+        """Give back what this process has freed, which allocators keep otherwise."""
+        release_freed()
 
     def disk_free(self) -> int | None:
         """Bytes that are free where the rows are; None where that is no local disk."""

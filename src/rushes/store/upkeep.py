@@ -118,6 +118,7 @@ class Upkeep:
             memory=self._store.memory(),
             disk_free=self._store.disk_free(),
         )
+        self._store.release_memory()
 
     def problems(self) -> list[str]:
         """What is wrong with the store now, each in words for a page. Does not block."""

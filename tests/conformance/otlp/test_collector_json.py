@@ -1,4 +1,4 @@
-"""An OpenTelemetry Collector's JSON, as its file exporter writes it: one request a line, for each signal.
+"""An OpenTelemetry Collector's JSON, as its file exporter writes it and otlphttp sends it: one request for each signal.
 
 Written by hand from the public format: ids in hex, 64-bit integers as strings, enumerations as numbers.
 """
@@ -13,14 +13,16 @@ import httpx
 import pytest
 
 from otlp_server import Heard, Served, serving
+from otlp_whole import flat
 from rushes.ingest import Receiver
 from rushes.query import Logs, Traces
+from rushes.query.log_filter import LogFilter
 from rushes.query.promql import PromQL
 from rushes.store.chdb_store import ChdbStore
 from telemetry_store import NOW_NS, NOW_S, shared_store, unique
 
 TRACE = "5b8efff798038103d269b633813fc60c"
-RESOURCE = {
+RESOURCE: dict[str, Any] = {
     "attributes": [
         {"key": "service.name", "value": {"stringValue": "collector"}},
         {"key": "service.instance.id", "value": {"stringValue": "i"}},
@@ -28,7 +30,7 @@ RESOURCE = {
     ],
     "droppedAttributesCount": 0,
 }
-SCOPE = {"name": "lib", "version": "1.2", "attributes": []}
+SCOPE: dict[str, Any] = {"name": "lib", "version": "1.2", "attributes": []}
 
 
 @pytest.fixture
@@ -45,69 +47,110 @@ def post(served: Served, signal: str, line: str) -> None:
     assert (reply.status_code, reply.json()) == (200, {})
 
 
+ATTRIBUTES = [
+    {"key": "text", "value": {"stringValue": "é"}},
+    {"key": "empty", "value": {"stringValue": ""}},
+    {"key": "whole", "value": {"intValue": "9007199254740993"}},
+    {"key": "real", "value": {"doubleValue": 2}},
+    {"key": "yes", "value": {"boolValue": True}},
+    {"key": "no", "value": {"boolValue": False}},
+    {"key": "raw", "value": {"bytesValue": "AAE="}},
+    {"key": "endless", "value": {"doubleValue": "-Infinity"}},
+    {"key": "none", "value": {"doubleValue": "NaN"}},
+    {
+        "key": "list",
+        "value": {
+            "arrayValue": {
+                "values": [
+                    {"intValue": "1"},
+                    {"stringValue": "b"},
+                    {"bytesValue": "AAE="},
+                    {"doubleValue": 0.5},
+                ]
+            }
+        },
+    },
+    {
+        "key": "pairs",
+        "value": {
+            "kvlistValue": {
+                "values": [
+                    {"key": "k", "value": {"doubleValue": 0.5}},
+                    {"key": "deeper", "value": {"kvlistValue": {"values": []}}},
+                    {"key": "endless", "value": {"doubleValue": "Infinity"}},
+                ]
+            }
+        },
+    },
+    {"key": "nothing", "value": {}},
+]
+
+
 def test_traces(served: Served, store: ChdbStore) -> None:
+    """Every field of OTLP's, and every type of attribute wherever there are attributes."""
     trace_id = unique("")[1:].ljust(32, "a")
     span = {
         "traceId": trace_id.upper(),
         "spanId": "EEE19B7EC3C1B174",
-        "parentSpanId": "",
+        "parentSpanId": "EEE19B7EC3C1B173",
         "traceState": "k=v",
-        "flags": 256,
+        "flags": 257,
         "name": "render",
         "kind": 2,
         "startTimeUnixNano": str(NOW_NS - 3_000_000),
         "endTimeUnixNano": str(NOW_NS),
-        "attributes": [
-            {"key": "text", "value": {"stringValue": "é"}},
-            {"key": "whole", "value": {"intValue": "9007199254740993"}},
-            {"key": "real", "value": {"doubleValue": 2}},
-            {"key": "yes", "value": {"boolValue": True}},
-            {"key": "raw", "value": {"bytesValue": "AAE="}},
-            {"key": "list", "value": {"arrayValue": {"values": [{"intValue": "1"}, {"stringValue": "b"}]}}},
-            {
-                "key": "pairs",
-                "value": {"kvlistValue": {"values": [{"key": "k", "value": {"doubleValue": 0.5}}]}},
-            },
-            {"key": "nothing", "value": {}},
-        ],
+        "attributes": ATTRIBUTES,
+        "droppedAttributesCount": 1,
         "events": [
             {
                 "timeUnixNano": str(NOW_NS),
                 "name": "saved",
-                "attributes": [{"key": "n", "value": {"intValue": "1"}}],
+                "attributes": ATTRIBUTES,
+                "droppedAttributesCount": 2,
+            },
+            {"timeUnixNano": "0", "name": ""},
+        ],
+        "droppedEventsCount": 3,
+        "links": [
+            {
+                "traceId": TRACE,
+                "spanId": "00f067aa0ba902b7",
+                "traceState": "a=b",
+                "attributes": ATTRIBUTES,
+                "droppedAttributesCount": 4,
+                "flags": 256,
             }
         ],
-        "links": [{"traceId": TRACE, "spanId": "00f067aa0ba902b7", "traceState": "", "attributes": []}],
+        "droppedLinksCount": 5,
         "status": {"message": "broken", "code": 2},
     }
+    plain = {
+        "traceId": trace_id,
+        "spanId": "aaa19b7ec3c1b174",
+        "name": "plain",
+        "startTimeUnixNano": str(NOW_NS - 2_000_000),
+        "endTimeUnixNano": str(NOW_NS),
+        "status": {},
+    }
+    resource = RESOURCE | {"attributes": [*RESOURCE["attributes"], *ATTRIBUTES], "droppedAttributesCount": 6}
+    scope = SCOPE | {"attributes": ATTRIBUTES, "droppedAttributesCount": 7}
     line = {
         "resourceSpans": [
-            {"resource": RESOURCE, "scopeSpans": [{"scope": SCOPE, "spans": [span], "schemaUrl": ""}]}
+            {
+                "resource": resource,
+                "schemaUrl": "https://example.test/resource/1.2",
+                "scopeSpans": [
+                    {"scope": scope, "spans": [span], "schemaUrl": "https://example.test/scope/1.3"},
+                    {"scope": SCOPE, "spans": [plain], "schemaUrl": ""},
+                ],
+            },
         ]
     }
     post(served, "traces", json.dumps(line))
-    (found,) = Traces(store).get(trace_id)
-    assert found.attributes == {
-        "text": "é",
-        "whole": 9007199254740993,
-        "real": 2.0,
-        "yes": True,
-        "raw": "AAE=",
-        "list": [1, "b"],
-        "pairs": {"k": 0.5},
-        "nothing": None,
-    }
-    assert isinstance(found.attributes["real"], float), "a double stays one"
-    assert (found.kind, found.status, found.status_message, found.duration_ns) == (
-        "server",
-        "error",
-        "broken",
-        3_000_000,
-    )
-    assert found.resource == {"service.name": "collector", "service.instance.id": "i", "process.pid": 7}
-    assert [(event["name"], event["attributes"]) for event in found.events] == [("saved", {"n": 1})]
-    back = Traces(store).otlp_json(trace_id)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
-    assert (back["links"][0]["traceId"], back["traceState"]) == (TRACE, "k=v")
+    assert flat(Traces(store).otlp_json(trace_id)) == flat(line)
+    found = next(one for one in Traces(store).get(trace_id) if one.name == "render")
+    assert (found.attributes["raw"], found.attributes["none"]) == ("AAE=", "nan"), "to be searched and shown"
+    assert served.receiver.stats.cut == 0
 
 
 def test_metrics(served: Served, store: ChdbStore) -> None:
@@ -192,21 +235,115 @@ def test_metrics(served: Served, store: ChdbStore) -> None:
     assert row == {"schema": 2, "positive_indices": [2, 4], "positive_counts": [1.0, 2.0]}
 
 
+BODIES: list[dict[str, Any]] = [
+    {"kvlistValue": {"values": [{"key": "a", "value": {"intValue": "1"}}]}},
+    {"arrayValue": {"values": [{"bytesValue": "AAE="}]}},
+    {"bytesValue": "AAE="},
+    {"intValue": "7"},
+    {"doubleValue": "NaN"},
+    {"boolValue": False},
+    {"stringValue": ""},
+    {"stringValue": "a sentence"},
+]
+
+
 def test_logs(served: Served, store: ChdbStore) -> None:
     request_id = unique("request")
-    record = {
-        "timeUnixNano": "0",
-        "observedTimeUnixNano": str(NOW_NS),
-        "severityNumber": 17,
-        "severityText": "",
-        "body": {"kvlistValue": {"values": [{"key": "a", "value": {"intValue": "1"}}]}},
-        "attributes": [{"key": "request_id", "value": {"stringValue": request_id}}],
-        "droppedAttributesCount": 0,
-        "traceId": TRACE,
-        "spanId": "00f067aa0ba902b7",
+    own = [
+        {"key": "request_id", "value": {"stringValue": request_id}},
+        {"key": "event", "value": {"stringValue": "it.happened"}},
+        {"key": "component", "value": {"intValue": "5"}},
+        {"key": "worker_id", "value": {}},
+    ]
+    records: list[dict[str, Any]] = [
+        {
+            "timeUnixNano": str(NOW_NS + number),
+            "observedTimeUnixNano": str(NOW_NS + 1000),
+            "severityNumber": 18,
+            "severityText": "Informational",
+            "body": body,
+            "attributes": [*own, *ATTRIBUTES],
+            "droppedAttributesCount": 1,
+            "flags": 1,
+            "traceId": TRACE,
+            "spanId": "00f067aa0ba902b7",
+            "eventName": "named.otherwise",
+        }
+        for number, body in enumerate(BODIES)
+    ]
+    records.append(
+        {
+            "timeUnixNano": "0",
+            "observedTimeUnixNano": str(NOW_NS),
+            "eventName": "named",
+            "attributes": own[:1],
+            "spanId": "10f067aa0ba902b7",
+        }
+    )
+    scope = SCOPE | {"attributes": ATTRIBUTES, "droppedAttributesCount": 7}
+    line = {
+        "resourceLogs": [
+            {
+                "resource": RESOURCE | {"droppedAttributesCount": 6},
+                "schemaUrl": "https://example.test/resource/1.2",
+                "scopeLogs": [
+                    {"scope": scope, "logRecords": records, "schemaUrl": "https://example.test/scope/1.3"}
+                ],
+            }
+        ]
     }
-    line = {"resourceLogs": [{"resource": RESOURCE, "scopeLogs": [{"scope": SCOPE, "logRecords": [record]}]}]}
     post(served, "logs", json.dumps(line))
-    (found,) = Logs(store).search(request_id=request_id)
-    assert (found["level"], found["service"], found["trace_id"]) == ("ERROR", "collector", TRACE)
-    assert found["context"]["message"] == '{"a":1}'
+    assert flat(Logs(store).otlp_json(LogFilter(request_id=request_id))) == flat(line)
+    found = Logs(store).search(request_id=request_id)
+    said = sorted((one["event"], one["level"]) for one in found)
+    assert said == [("it.happened", "ERROR")] * 8 + [("named", "INFO")], "the number counts, not the text"
+
+
+def test_a_body_that_is_a_map_or_a_list_is_one_in_the_log(served: Served, store: ChdbStore) -> None:
+    request_id = unique("request")
+    record = {
+        "timeUnixNano": str(NOW_NS),
+        "attributes": [{"key": "request_id", "value": {"stringValue": request_id}}],
+    }
+    for body in (*BODIES[:2], {"stringValue": "[no list"}):
+        line = {
+            "resourceLogs": [
+                {
+                    "resource": RESOURCE,
+                    "scopeLogs": [{"scope": SCOPE, "logRecords": [record | {"body": body}]}],
+                }
+            ]
+        }
+        post(served, "logs", json.dumps(line))
+    found = [one["context"]["message"] for one in Logs(store).search(request_id=request_id)]
+    assert sorted(found, key=str) == [["AAE="], "[no list", {"a": 1}]
+
+
+def test_an_id_that_is_no_hex_costs_only_the_span_that_has_it(served: Served, store: ChdbStore) -> None:
+    trace_id = unique("")[1:].ljust(32, "b")
+    good = {
+        "traceId": trace_id,
+        "spanId": "eee19b7ec3c1b174",
+        "name": "good",
+        "startTimeUnixNano": str(NOW_NS - 1),
+        "endTimeUnixNano": str(NOW_NS),
+        "links": [{"traceId": "zz", "spanId": "eee19b7ec3c1b174"}],
+    }
+    spans = [
+        good,
+        good | {"traceId": "not hex"},
+        good | {"traceId": 7},
+        good | {"spanId": "eee"},
+        good | {"parentSpanId": "xyz"},
+        good | {"parentSpanId": None, "spanId": "fff19b7ec3c1b174"},
+    ]
+    line = {"resourceSpans": [{"resource": RESOURCE, "scopeSpans": [{"scope": SCOPE, "spans": spans}]}]}
+    reply = httpx.post(f"{served.url}/v1/traces", json=line)
+    assert reply.status_code == 200
+    partial = reply.json()["partialSuccess"]
+    assert partial["rejectedSpans"] == "4"
+    assert "2 spans refused: trace id" in partial["errorMessage"]
+    assert served.receiver.stats.refused == {"bad_trace_id": 2, "bad_span_id": 2}
+    found = Traces(store).get(trace_id)
+    assert {one.span_id for one in found} == {"eee19b7ec3c1b174", "fff19b7ec3c1b174"}
+    assert [one.links for one in found] == [[], []], "a link that leads nowhere is none"

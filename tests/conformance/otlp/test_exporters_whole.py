@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,6 +11,8 @@ import grpc
 import httpx
 import pytest
 from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as GrpcLogs
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcMetrics
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcSpans
@@ -17,7 +21,11 @@ from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import LogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk._logs.export import (
+    InMemoryLogRecordExporter,
+    LogRecordExporter,
+    SimpleLogRecordProcessor,
+)
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -26,14 +34,28 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+    set_span_in_context,
+)
 
 from otlp_messages import trace_request
 from otlp_server import Heard, Served, serving, serving_grpc
+from otlp_whole import as_otlp_json, flat
 from rushes.ingest import Receiver
 from rushes.ingest.inflate import zstd
 from rushes.query import Logs, Traces
+from rushes.query.log_filter import LogFilter
 from rushes.query.promql import PromQL
 from rushes.query.series import SeriesIndex
 from rushes.store.chdb_store import ChdbStore
@@ -176,6 +198,59 @@ def test_instruments_cumulative_and_delta_with_both_kinds_of_histogram(
     assert rows[-1]["sum"] == pytest.approx(3 * 41.3)
     assert SeriesIndex(store).metadata(f"{name}_h")[f"{name}_h"].type == "histogram"
     assert way.receiver.stats.refused == {}
+
+
+def test_what_the_exporters_send_is_given_back_field_by_field(way: Way, store: ChdbStore) -> None:
+    """The messages that the exporters' own encoders make of the same spans and records are what comes back."""
+    kept, records = InMemorySpanExporter(), InMemoryLogRecordExporter()
+    resource = RESOURCE.merge(Resource({"raw": "x", "list": ["a", "b"]}, "https://example.test/resource"))
+    provider = TracerProvider(resource=resource, span_limits=SpanLimits(max_span_attributes=4, max_events=1))
+    for exporter in (way.spans(), kept):
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("lib", "3.1", "https://example.test/scope", {"of": "scope", "n": 1})
+    state = TraceState([("vendor", "value")])
+    elsewhere = SpanContext(
+        uuid.uuid4().int, 2**63 + 7, is_remote=True, trace_flags=TraceFlags(1), trace_state=state
+    )
+    links = [Link(elsewhere, {"why": 1.5})]
+    with (
+        tracer.start_as_current_span("root", kind=SpanKind.CONSUMER, links=links),
+        tracer.start_as_current_span("child") as child,
+    ):
+        child.set_attributes({"a": 1, "b": 2.0, "c": True, "d": "é", "e": ["x"], "f": float("inf")})
+        child.add_event("lost")
+        child.add_event("kept", {"n": 3})
+        child.set_status(Status(StatusCode.ERROR, "out of memory"))
+    with tracer.start_as_current_span("followed", set_span_in_context(NonRecordingSpan(elsewhere))):
+        pass
+    provider.shutdown()
+    sent = flat(as_otlp_json(encode_spans(kept.get_finished_spans())))
+    traces = {one["traceId"] for one in sent}
+    back = [span for trace_id in traces for span in flat(Traces(store).otlp_json(trace_id))]
+    assert sorted(back, key=lambda one: str(one["spanId"])) == sent
+    assert any("droppedAttributesCount" in one for one in sent), "there is something to lose"
+    assert any("droppedEventsCount" in one for one in sent)
+
+    request_id = unique("request")
+    logs = LoggerProvider(resource=resource)
+    for log_exporter in (way.logs(), records):
+        logs.add_log_record_processor(SimpleLogRecordProcessor(log_exporter))
+    for number, body in enumerate(("text", 5, 0.25, True, b"raw", ["a", 1], {"k": [b"raw", None]}, None)):
+        logs.get_logger("lib", "3.1", "https://example.test/scope", {"of": "scope"}).emit(
+            LogRecord(
+                timestamp=time.time_ns(),
+                severity_number=SeverityNumber.ERROR2,
+                severity_text="grave",
+                body=body,
+                event_name="it.happened" if number % 2 else None,
+                attributes={"request_id": request_id, "n": number, "raw": b"\0", "map": {"k": 1.0}},
+            )
+        )
+    logs.shutdown()
+    told = flat(as_otlp_json(encode_logs(records.get_finished_logs())))
+    given = flat(Logs(store).otlp_json(LogFilter(request_id=request_id)))
+    assert given == told
+    assert len(told) == 8
 
 
 @pytest.fixture

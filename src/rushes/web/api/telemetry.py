@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Final
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
@@ -20,6 +21,8 @@ from rushes.web.api.problems import NotFoundError, endpoint
 from rushes.web.parameters import choice, integer, limit, only, text, trace_id
 
 __all__ = ["routes"]
+
+_LOG_FORMATS: Final = ("lines", "otlp")
 
 
 class _Api:
@@ -48,8 +51,11 @@ class _Api:
         return Answer(as_json(trace_links(self._spans(request), self._readers)))
 
     def logs(self, request: Request) -> Answer:
-        only(request, *LOG_PARAMETERS, "limit")
-        found = self._readers.logs.find(log_filter(request), limit=limit(request, 200))
+        only(request, *LOG_PARAMETERS, "limit", "format")
+        asked, most = log_filter(request), limit(request, 200)
+        if choice(request, "format", _LOG_FORMATS) == "otlp":
+            return Answer(as_json(self._readers.logs.otlp_json(asked, limit=most)))
+        found = self._readers.logs.find(asked, limit=most)
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in found)
         return Answer(lines.encode("utf-8", "replace"), media_type="application/x-ndjson")
 

@@ -6,12 +6,11 @@ import math
 from itertools import accumulate, pairwise
 from typing import Any, Final
 
-from rushes.ingest.histograms import Native, is_stale
+from rushes.ingest.histograms import Native, is_stale, malformed, too_many_buckets
 from rushes.ingest.limits import Limits
-from rushes.ingest.points import too_many_buckets
 from rushes.ingest.stats import Reason
 
-__all__ = ["native"]
+__all__ = ["from_remote_write"]
 
 _GAUGE: Final = 3
 _CUSTOM: Final = -53
@@ -19,7 +18,7 @@ _SCHEMAS: Final = range(-4, 9)
 _SLACK: Final = 1e-6  # of float counts that are added up
 
 
-def native(of: Any, limits: Limits) -> Native | Reason:
+def from_remote_write(of: Any, limits: Limits) -> Native | Reason:
     """A Histogram message as the store has it, or why it is refused."""
     repeated = (
         of.positive_deltas,
@@ -33,11 +32,11 @@ def native(of: Any, limits: Limits) -> Native | Reason:
     if max(map(len, repeated)) > limits.buckets:
         return too_many_buckets(limits)
     if of.schema not in _SCHEMAS and of.schema != _CUSTOM:
-        return _malformed(f"has schema {of.schema}, which is none of -53 and -4 to 8")
+        return malformed(f"has schema {of.schema}, which is none of -53 and -4 to 8")
     positive = _buckets(of.positive_spans, _absolute(of.positive_deltas, of.positive_counts))
     negative = _buckets(of.negative_spans, _absolute(of.negative_deltas, of.negative_counts))
     if isinstance(positive, str) or isinstance(negative, str):
-        return _malformed(positive if isinstance(positive, str) else str(negative))
+        return malformed(positive if isinstance(positive, str) else str(negative))
     found = Native(
         count=of.count_float if of.HasField("count_float") else float(of.count_int),
         sum=of.sum,
@@ -50,7 +49,7 @@ def native(of: Any, limits: Limits) -> Native | Reason:
         bounds=tuple(of.custom_values),
     )
     wrong = None if is_stale(of.sum) else _defect(found)
-    return found if wrong is None else _malformed(wrong)
+    return found if wrong is None else malformed(wrong)
 
 
 def _defect(of: Native) -> str | None:
@@ -101,7 +100,3 @@ def _buckets(spans: Any, counts: list[float]) -> dict[int, float] | str:
     if found and not -(2**31) <= min(found) <= max(found) < 2**31:
         return "has buckets beyond all numbers"
     return found
-
-
-def _malformed(how: str) -> Reason:
-    return Reason("malformed_histogram", f"histogram {how}")
