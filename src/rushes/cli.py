@@ -115,8 +115,9 @@ def server(
         store=store,
         store_password_file=store_password_file,
     )
-    from rushes.launch.lean import without
+    from rushes.launch.lean import allocate_sparingly, without
 
+    allocate_sparingly()
     without("pandas")  # pyarrow imports it wherever it is installed: 0.4 s and 40 MB
     try:
         from rushes.launch.control_room import CannotStart, run

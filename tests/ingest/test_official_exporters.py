@@ -172,7 +172,25 @@ def test_grpc_limits_sizes_after_inflation_and_says_when_the_store_is_away(store
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         grpc.StatusCode.RESOURCE_EXHAUSTED,
     ]
+    assert small.stats.failed == {"not_received": 1, "overloaded": 1}
     small.close()
+
+
+def test_a_grpc_call_without_a_message_is_refused(store: ChdbStore) -> None:
+    receiver = Receiver(store, clock_ns=lambda: NOW_NS)
+
+    async def call() -> grpc.StatusCode:
+        server, port = await otlp_grpc.serve(receiver, "127.0.0.1:0")
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            method = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+            call = channel.stream_unary(method)()
+            await call.done_writing()
+            code: grpc.StatusCode = await call.code()
+        await server.stop(None)
+        return code
+
+    assert asyncio.run(call()) == grpc.StatusCode.INVALID_ARGUMENT
+    receiver.close()
 
 
 def test_grpc_wants_its_token(store: ChdbStore) -> None:

@@ -109,6 +109,7 @@ def test_undecodable_is_400_with_a_status_and_never_stored(served: Served) -> No
 def test_other_content_types_and_encodings_are_415(served: Served) -> None:
     assert post(served, "traces", b"", content_type="text/plain").status_code == 415
     assert post(served, "traces", b"", content_encoding="br").status_code == 415
+    assert served.receiver.stats.failed == {"unsupported": 2}
 
 
 def test_a_gzip_bomb_is_413(served: Served) -> None:
@@ -323,7 +324,12 @@ def test_logs_reach_their_columns(served: Served, store: ChdbStore) -> None:
     }
     trace_id = os.urandom(16)
     record = logs_request(
-        "video-generation", attributes=fields, severity_number=13, severity_text="note", trace_id=trace_id, span_id=bytes(8)
+        "video-generation",
+        attributes=fields,
+        severity_number=13,
+        severity_text="note",
+        trace_id=trace_id,
+        span_id=bytes(8),
     )
     assert post(served, "logs", record.SerializeToString()).status_code == 200
     assert Logs(store).search(request_id=request_id) == [

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Any, Final
 
 import grpc
@@ -48,7 +49,9 @@ async def serve(receiver: Receiver, address: str, *, token: str | None = None) -
     )
     for signal, service in _SERVICES.items():
         # Bytes are handed on as they are: decoding belongs to the receiver's threads.
-        handler = grpc.unary_unary_rpc_method_handler(_export(receiver, signal))
+        # A call of one message is on the wire what a stream of one is, and only that one's handler is called, too,
+        # when the message is larger than allowed.
+        handler = grpc.stream_unary_rpc_method_handler(_export(receiver, signal))
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
     try:
         port = server.add_insecure_port(address)
@@ -64,13 +67,13 @@ class _Token(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no t
     def __init__(self, token: str) -> None:
         self._wanted = f"Bearer {token}".encode()
 
-        async def refuse(_: bytes, context: Any) -> None:
+        async def refuse(_: AsyncIterable[bytes], context: Any) -> None:
             await context.abort(
                 grpc.StatusCode.UNAUTHENTICATED,
                 "the metadata authorization must be Bearer with this server's token",
             )
 
-        self._refusal = grpc.unary_unary_rpc_method_handler(refuse)
+        self._refusal = grpc.stream_unary_rpc_method_handler(refuse)
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
         given = dict(details.invocation_metadata).get("authorization", "")
@@ -78,8 +81,23 @@ class _Token(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no t
         return await continuation(details) if hmac.compare_digest(shown, self._wanted) else self._refusal
 
 
-def _export(receiver: Receiver, signal: Signal) -> Callable[[bytes, Any], Awaitable[bytes]]:
-    async def export(body: bytes, context: Any) -> bytes:
+async def _received(
+    messages: AsyncIterable[bytes], receiver: Receiver, signal: Signal, context: Any
+) -> bytes:
+    async for message in messages:
+        return message
+    try:
+        await context.read()
+    except asyncio.CancelledError:  # by grpc: for its size, or because the client has gone
+        receiver.refuse(signal, "not_received")
+        raise
+    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the call has no message")
+    return b""
+
+
+def _export(receiver: Receiver, signal: Signal) -> Callable[[AsyncIterable[bytes], Any], Awaitable[bytes]]:
+    async def export(messages: AsyncIterable[bytes], context: Any) -> bytes:
+        body = await _received(messages, receiver, signal, context)
         try:
             with receiver.admission.body() as held:
                 held(len(body))

@@ -248,6 +248,7 @@ class Receiver:
 _WHOLE: Final = {
     "too_large": "the request is larger than allowed",
     "too_slow": "the client takes too long to send it",
+    "not_received": "the message is larger than allowed, or the client gave up sending it",
     "undecodable": "the body isn't what its headers say",
     "unsupported": "its content type or encoding isn't one that is taken",
     "overloaded": "too much is at hand already",

@@ -45,7 +45,8 @@ class IngestStats:
         spans, logs, samples, histograms, exemplars: rows accepted, that is: durable.
         bytes: sizes of requests, inflated, by signal.
         refused: spans, records and points refused, by the reason's code.
-        failed: requests refused whole, by reason (too_large, too_slow, undecodable, unsupported, store,
+        failed: requests refused whole, by reason (too_large, too_slow, undecodable, unsupported,
+            not_received, store,
             overloaded).
         cut: attribute values shortened or dropped.
         series: series that are known now.

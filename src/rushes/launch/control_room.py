@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -92,6 +92,10 @@ async def _serve(settings: Settings, store: Store, upkeep: Upkeep, telemetry: Te
     observe_ingest(receiver)
     targets = _targets(settings)
     readers = Readers.over(store)
+
+    def problems() -> list[str]:
+        return [*upkeep.problems(), *receiver.problems()]
+
     pages = create_app(
         videos=readers.videos,
         traces=readers.traces,
@@ -99,7 +103,7 @@ async def _serve(settings: Settings, store: Store, upkeep: Upkeep, telemetry: Te
         promql=readers.promql,
         api_routes=[
             Route("/metrics", _metrics),
-            problems_route(upkeep),
+            problems_route(problems),
             *backup_routes(store),
             *remote_write_routes(receiver),
             *api_routes(
@@ -111,7 +115,7 @@ async def _serve(settings: Settings, store: Store, upkeep: Upkeep, telemetry: Te
         ],
         media=MediaStore(settings.media_url),
         live=live,
-        health=lambda: _health(store, upkeep, receiver.stats),
+        health=lambda: _health(store, problems, receiver.stats),
     )
     token = settings.token.get_secret_value() if settings.token else None
     servers = [
@@ -201,12 +205,12 @@ async def _metrics(request: Request) -> Response:
     return Response(text, media_type=content_type)
 
 
-def _health(store: Store, upkeep: Upkeep, stats: IngestStats) -> dict[str, Any]:
+def _health(store: Store, problems: Callable[[], list[str]], stats: IngestStats) -> dict[str, Any]:
     """Ready as long as there are answers. Anybody may ask, so of problems only their number is told."""
     store.rows("SELECT 1 AS one")
     return {
         "ready": True,
-        "problems": len(upkeep.problems()),
+        "problems": len(problems()),
         "spans": stats.spans,
         "logs": stats.logs,
         "samples": stats.samples,

@@ -79,13 +79,13 @@ def observe(upkeep: Upkeep) -> None:
     instruments.rushes_server_memory_bytes.observe(known(_resident))
 
 
-def problems_route(upkeep: Upkeep) -> Route:
-    """`GET /api/problems`: what is wrong with the store now, each in words for a page."""
+def problems_route(problems: Callable[[], list[str]]) -> Route:
+    """`GET /api/problems`: what is wrong now, each in words for a page."""
 
-    async def problems(_: Request) -> Response:
-        return JSONResponse({"problems": upkeep.problems()})
+    async def answer(_: Request) -> Response:
+        return JSONResponse({"problems": problems()})
 
-    return Route("/api/problems", problems)
+    return Route("/api/problems", answer)
 
 
 async def keep_own_metrics(telemetry: Telemetry, receiver: Receiver) -> None:
