@@ -118,7 +118,8 @@ def server(
     from rushes.launch.lean import allocate_sparingly, without
 
     allocate_sparingly()
-    without("pandas")  # pyarrow imports it wherever it is installed: 0.4 s and 40 MB
+    # pyarrow and httpx import them wherever they are installed: half a second and 40 MB
+    without("pandas", "httpx._main")
     try:
         from rushes.launch.control_room import CannotStart, run
     except ModuleNotFoundError as error:

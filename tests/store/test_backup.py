@@ -8,10 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from clickhouse_server import Heard, opened
+from rushes.query import Logs, Traces
+from rushes.query.log_filter import LogFilter
+from rushes.query.span_filter import SpanFilter
+from rushes.store import schema
 from rushes.store.backup import Piece, StoreSource, back_up, checked, expiring, restore
 from rushes.store.backup_place import BackupError, Place
 from rushes.store.clickhouse_store import ClickHouseStore
@@ -42,10 +47,10 @@ def contents(store: ClickHouseStore) -> dict[str, str]:
     """A checksum of every table's rows, whatever their order."""
     return {
         table: store.rows(
-            f"SELECT concat(toString(count()), '/', toString(sum(sipHash64({', '.join(schema.names)})))) AS sum "
+            f"SELECT concat(toString(count()), '/', toString(sum(sipHash64({', '.join(columns.names)})))) AS sum "
             f"FROM {table}"
         )[0]["sum"]
-        for table, schema in ARROW.items()
+        for table, columns in ARROW.items()
     }
 
 
@@ -186,3 +191,39 @@ def test_a_place_that_is_none_is_said_without_what_may_be_secret(location: str) 
     with pytest.raises(BackupError) as caught:
         Place("ftp://me:canary@there/x?key=canary")
     assert "canary" not in str(caught.value)
+
+
+@pytest.fixture
+def older(server: Heard, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClickHouseStore]:
+    """A store as the second version of the schema made it, with rows."""
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:2])
+    for table, later in {"spans": 2, "logs": 6}.items():
+        monkeypatch.setitem(ARROW, table, pa.schema(list(ARROW[table])[:-later]))
+    with opened(server) as store:
+        fill(store)
+        yield store
+
+
+def test_a_backup_of_an_older_version_is_restored(
+    empty: ClickHouseStore, older: ClickHouseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_up(StoreSource(older), Place(str(tmp_path / "backup")))
+    before = {table: ARROW[table].names for table in ARROW}
+    monkeypatch.undo()
+    restore(Place(str(tmp_path / "backup")), empty)
+    for table, names in before.items():
+        asked = f"SELECT sum(sipHash64({', '.join(names)})) AS sum FROM {table}"
+        assert empty.rows(asked) == older.rows(asked), table
+    assert empty.rows("SELECT DISTINCT flags, rest FROM spans") == [{"flags": 0, "rest": ""}]
+
+
+def test_a_store_of_an_older_version_is_migrated_where_it_is(
+    older: ClickHouseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    older._migrate()
+    (trace_id,) = Traces(older).ids(SpanFilter(), order="oldest", limit=1)
+    (span,) = Traces(older).get(trace_id)
+    assert (span.flags, span.rest) == (0, {})
+    assert len(Logs(older).otlp_json(LogFilter(q="7"))["resourceLogs"]) == 1
+    older._migrate()

@@ -94,6 +94,21 @@ def test_of_a_day_that_is_too_much_the_oldest_hours_go_and_never_the_last(empty:
     assert left == {"samples": [(newest, 2000)], "logs": [(newest, 1)]}
 
 
+def test_a_cut_that_a_server_has_not_ended_yet_is_not_asked_for_again(empty: ClickHouseStore) -> None:
+    fill(empty, "samples", 1, 48_000)
+    (samples,) = [p for p in empty.partitions() if p.table == "samples"]
+    empty._statement("SYSTEM STOP MERGES samples")
+    empty._statement("ALTER TABLE samples DELETE WHERE series_id = 7 SETTINGS mutations_sync = 0")
+    upkeep = Upkeep(empty, max_bytes=samples.bytes // 2)
+    upkeep.look()
+    assert upkeep.figures.rows["samples"] == 48_000
+    assert upkeep.figures.dropped_rows == {}
+    empty._statement("SYSTEM START MERGES samples")
+    eventually(lambda: not empty.is_cutting(), what="the cut's end")
+    upkeep.look()
+    assert upkeep.figures.rows["samples"] < 24_000
+
+
 def test_a_clock_that_is_set_back_is_said_until_it_has_caught_up(empty: ClickHouseStore) -> None:
     clock = Clock()
     upkeep = Upkeep(empty, clock=lambda: clock.wall, monotonic=lambda: clock.steady)

@@ -14,12 +14,10 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import pyarrow as pa
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -33,6 +31,9 @@ from rushes.store.backup import restore as restore_rows
 from rushes.store.backup_place import BackupError, Manifest, Place
 from rushes.store.interface import Store, StoreUnavailable
 from rushes.store.schema import ARROW
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["backup", "backup_routes", "restore"]
 
@@ -246,6 +247,9 @@ def restore(settings: Settings, source: str, console: Console) -> Manifest:
 @contextmanager
 def _bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar, as a callback with rows done and rows in all."""
+    # Only a command shows it: the control room starts without.
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("rows"), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(what, total=None)

@@ -162,14 +162,22 @@ def _insert(store: Store, file: File, copy: Any) -> None:
     with ExitStack() as stack:
         try:
             parquet = stack.enter_context(pq.ParquetFile(copy))
-            if set(parquet.schema_arrow.names) != set(ARROW[file.table].names):
+            if not set(parquet.schema_arrow.names) <= set(ARROW[file.table].names):
                 raise BackupError(f"{file.name} has the columns {parquet.schema_arrow.names}")
             rows = 0
             for batch in parquet.iter_batches():
-                table = pa.Table.from_batches([batch]).select(ARROW[file.table].names)
-                store.insert(file.table, table.cast(ARROW[file.table]))
+                store.insert(file.table, _widened(pa.Table.from_batches([batch]), file.table))
                 rows += batch.num_rows
         except (pa.ArrowException, OSError) as error:
             raise BackupError(f"{file.name} can't be read: {error}") from error
         if rows != file.rows:
             raise BackupError(f"{file.name} has {rows} rows instead of {file.rows}")
+
+
+def _widened(rows: Any, table: Table) -> Any:
+    """The rows with the columns that an older version did not have yet, as a migration fills them."""
+    for field in ARROW[table]:
+        if field.name not in rows.column_names:
+            nothing = pa.scalar("" if pa.types.is_string(field.type) else 0).cast(field.type)
+            rows = rows.append_column(field.name, pa.repeat(nothing, rows.num_rows))
+    return rows.select(ARROW[table].names).cast(ARROW[table])

@@ -141,6 +141,15 @@ class SqlStore(ABC):
             )
         ]
 
+    def is_cutting(self) -> bool:
+        """Whether rows that `cut` removes are still there, because a server needs longer than a statement may take."""
+        running = self.rows(
+            "SELECT count() AS n FROM system.mutations WHERE database = currentDatabase() AND NOT is_done "
+            "AND is_killed = 0 AND has({tables:Array(String)}, table)",
+            {"tables": list(schema.TTL_COLUMNS)},
+        )
+        return bool(running[0]["n"])
+
     def cut(self, partition: Partition, before_s: int) -> None:
         """Remove the rows of a daily partition that are older than this; what stays is written anew."""
         column = schema.TTL_COLUMNS[partition.table]

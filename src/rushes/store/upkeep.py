@@ -106,7 +106,12 @@ class Upkeep:
         """
         self._look_at_clock()
         partitions = self._store.partitions()
-        if self._max_bytes is not None and _size(partitions) > self._max_bytes:
+        # What a cut that has not ended yet will free is counted still: another one would remove too much.
+        if (
+            self._max_bytes is not None
+            and _size(partitions) > self._max_bytes
+            and not self._store.is_cutting()
+        ):
             self._make_room(partitions, self._max_bytes)
             partitions = self._store.partitions()
         self._figures = Figures(
