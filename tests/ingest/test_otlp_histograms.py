@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -223,6 +224,62 @@ def test_a_delta_that_was_not_stored_is_not_counted_until_it_is() -> None:
         send(receiver, delta_sum(name, 5, 0))
     send(receiver, delta_sum(name, 5, 0))
     assert values(name)[0][1] == 6
+
+
+class Holding(Stumbling):
+    """A store that takes its time with the samples of one metric."""
+
+    def __init__(self, metric: str) -> None:
+        super().__init__()
+        self.metric, self.came, self.go_on = metric, threading.Event(), threading.Event()
+
+    def insert(self, table: Table, rows: Any) -> None:
+        if table == "samples" and self.metric in rows.column("metric").to_pylist():
+            self.came.set()
+            assert self.go_on.wait(60)
+        shared_store().insert(table, rows)
+
+
+def test_clients_that_send_deltas_wait_for_each_other_and_nobody_for_them() -> None:
+    name, other = unique("delta"), unique("delta")
+    store = Holding(name)
+    receiver = Receiver(cast("Store", store), clock_ns=lambda: NOW_NS, workers=3)
+
+    async def exports() -> None:
+        def export(*metrics: Metric) -> asyncio.Task[Any]:
+            return asyncio.create_task(
+                receiver.receive("metrics", metrics_request(*metrics).SerializeToString())
+            )
+
+        first = export(delta_sum(name, 1, -20))
+        assert await asyncio.to_thread(store.came.wait, 60)
+        second = export(delta_sum(other, 1, -20))
+        await asyncio.wait_for(export(_gauge(unique("plain"), 0)), 60)
+        assert not first.done()
+        assert not second.done()
+        store.go_on.set()
+        await asyncio.gather(first, second)
+
+    asyncio.run(exports())
+    assert values(other, NOW_S - 19)[0][1] == 1
+    receiver.close()
+
+
+def test_a_delta_histogram_ends_in_every_series_that_it_had(receiver: Receiver) -> None:
+    name = unique("ended")
+    send(receiver, delta_histogram(name, [1, 5], [1, 2, 0], -10, 4))
+    assert len(values(f'{{__name__=~"{name}.*"}}', NOW_S - 5)) == 5
+    ended = Metric(name=name)
+    ended.histogram.aggregation_temporality = DELTA
+    ended.histogram.data_points.add(time_unix_nano=NOW_NS, flags=1)
+    assert send(receiver, ended).rejected_data_points == 0
+    assert values(f'{{__name__=~"{name}.*"}}') == []
+    unknown = Metric()
+    unknown.CopyFrom(ended)
+    unknown.name = unique("ended")
+    before = receiver.stats.samples
+    assert send(receiver, unknown).rejected_data_points == 0
+    assert receiver.stats.samples == before, "what never began does not end"
 
 
 def delta_histogram(name: str, bounds: list[float], counts: list[int], at_s: int, total: float) -> Metric:

@@ -242,6 +242,33 @@ def test_what_can_never_be_taken_is_400_with_the_rest_written() -> None:
     receiver.close()
 
 
+def test_every_sample_of_a_refused_series_is_counted_under_its_own_reason() -> None:
+    receiver = Receiver(
+        shared_store(), clock_ns=lambda: NOW_NS, limits=Limits(series_per_metric=1, labels=2, value_length=50)
+    )
+    name = unique("counted")
+    body = b"".join(
+        (
+            series1({"__name__": name}, [(1, MS)]),
+            series1({"__name__": name, "a": "1", "b": "2", "c": "3"}, [(1, MS), (2, MS + 1)]),
+            series1({"__name__": name, "a": "1"}, [(1, MS), (2, MS + 1), (3, MS + 2)]),
+            series1({"a": "1"}, [(1, MS), (2, MS + 1), (3, MS + 2), (4, MS + 3)]),
+            series1({"__name__": name, "x" * 60: "1"}, [(1, MS)] * 5),
+            series1([("__name__", name), ("a", "1"), ("a", "2")], [(1, MS)] * 6),
+        )
+    )
+    reply = ask(body, receiver=receiver)
+    assert (reply.status_code, written(reply)) == (400, (1, 0, 0))
+    assert receiver.stats.refused == {
+        "too_many_labels": 2,
+        "too_many_series": 3,
+        "bad_name": 4,
+        "bad_labels": 11,
+    }
+    assert f"3 samples refused: {name} has more than 1 series" in reply.text
+    receiver.close()
+
+
 def test_references_beyond_the_symbols_are_refused() -> None:
     name = unique("rw")
     symbols = Symbols()
