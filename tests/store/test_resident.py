@@ -33,3 +33,29 @@ def test_pages_of_the_engines_start_are_given_back_and_it_works_on() -> None:
         [sys.executable, "-c", textwrap.dedent(code)], check=True, capture_output=True, text=True
     )
     assert done.stdout.split() == ["499500", "True", "True", "True"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells")
+def test_what_was_freed_is_given_back_and_the_store_works_on() -> None:
+    code = """
+    import os, tempfile
+    from pathlib import Path
+    import pyarrow as pa
+    from rushes.store.chdb_store import ChdbStore
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+    with tempfile.TemporaryDirectory() as folder:
+        store = ChdbStore(Path(folder) / "telemetry")
+        small = [bytes(1000) for _ in range(100_000)]
+        kept = small[::1000]
+        del small
+        store.rows("SELECT groupArray(number) AS n FROM numbers(3000000)")
+        before = resident()
+        store.release_memory()
+        print(resident() < before - 20, store.rows("SELECT 1 AS one"))
+        store.close()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "True [{'one': 1}]"
