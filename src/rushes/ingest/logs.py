@@ -16,7 +16,7 @@ from rushes.ingest.attribute_columns import Texts, attributes, texts
 from rushes.ingest.attributes import compact
 from rushes.ingest.columns import Clockwork, checked
 from rushes.ingest.limits import Limits
-from rushes.ingest.nested import as_bools, constant, hexes, member, members, shortened
+from rushes.ingest.nested import Bools, as_bools, constant, hexes, member, members, shortened
 from rushes.ingest.origins import items
 from rushes.ingest.otlp_wire import OTLP
 from rushes.ingest.stats import Refusals
@@ -62,7 +62,7 @@ def log_table(body: bytes, clock: Clockwork, limits: Limits, refusals: Refusals)
         member("body", _typed(text)),
         member("event_name", _event_name(named, event)),
         member("dropped", _unless_zero(records.column("dropped_attributes"))),
-        pc.if_else(pc.equal(records.column("time"), 0), '"untimed":true', ""),
+        _where(records.column("time").to_numpy() == 0, '"untimed":true'),
         origins.rest,
     )
     table = pa.table(
@@ -109,7 +109,13 @@ def _event_name(named: Any, event: Any) -> Any:
     return pa.array(["" if not name else compact(name) if of else "null" for name, of in pairs], pa.string())
 
 
+def _where(there: Bools, text: str) -> Any:
+    return pc.if_else(pa.array(there), text, "") if there.any() else constant("", len(there))
+
+
 def _unless_zero(counts: Any) -> Any:
+    if not pc.max(counts).as_py():
+        return constant("", len(counts))
     return pc.if_else(pc.equal(counts, 0), "", counts.cast(pa.string()))
 
 

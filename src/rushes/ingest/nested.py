@@ -95,7 +95,10 @@ def shortened(texts: Any, longest: int) -> tuple[Any, int]:
 
 def members(*fragments: Any) -> Any:
     """Members of a JSON object, as columns of text ("" for none), as one object of each row ("" for an empty one)."""
-    led = [pc.if_else(pc.equal(of, ""), "", pc.binary_join_element_wise(",", of, "")) for of in fragments]
+    said = [of for of in fragments if not _is_empty(of)]
+    if not said:
+        return fragments[0]
+    led = [pc.if_else(pc.equal(of, ""), "", pc.binary_join_element_wise(",", of, "")) for of in said]
     joined_ = pc.binary_join_element_wise(*led, "")
     whole = pc.binary_join_element_wise("{", pc.utf8_slice_codeunits(joined_, 1), "}", "")
     return pc.if_else(pc.equal(joined_, ""), "", whole)
@@ -103,4 +106,10 @@ def members(*fragments: Any) -> Any:
 
 def member(name: str, values: Any) -> Any:
     """A member of a JSON object of each row that has a value: columns of JSON ("" for none) in and out."""
+    if _is_empty(values):  # the usual case
+        return values
     return pc.if_else(pc.equal(values, ""), "", pc.binary_join_element_wise(f'"{name}":', values, ""))
+
+
+def _is_empty(texts: Any) -> bool:
+    return not pc.sum(pc.binary_length(texts)).as_py()

@@ -85,6 +85,8 @@ def span_table(body: bytes, clock: Clockwork, limits: Limits, refusals: Refusals
 def _dropped(spans: Any) -> Any:
     """How many attributes, events and links each span had lost before it came, as JSON; "" for none."""
     counts = [spans.column(f"dropped_{what}") for what in ("attributes", "events", "links")]
+    if not any(pc.max(of).as_py() for of in counts):
+        return constant("", spans.num_rows)
     written = pc.binary_join_element_wise(*(of.cast(pa.string()) for of in counts), ",")
     return pc.if_else(pc.equal(written, "0,0,0"), "", pc.binary_join_element_wise("[", written, "]", ""))
 
