@@ -67,10 +67,13 @@ class Points:
     def taken(self, keep: Any) -> Points:
         """Only these points, which their targets are told of."""
         found = self.where(keep)
-        times = found.ts_ms
-        for metric in np.unique(found.metric_of).tolist():
-            mine = times[found.metric_of == metric]
-            found.metrics[metric].target.seen(int(mine.min()), int(mine.max()))
+        if len(found.metric_of):
+            order = np.argsort(found.metric_of, kind="stable")
+            metrics, starts = np.unique(found.metric_of[order], return_index=True)
+            times = found.ts_ms[order]
+            first, last = np.minimum.reduceat(times, starts), np.maximum.reduceat(times, starts)
+            for metric, *span in zip(metrics.tolist(), first.tolist(), last.tolist(), strict=True):
+                found.metrics[metric].target.seen(*span)
         return found
 
     def where(self, keep: Any) -> Points:

@@ -18,6 +18,7 @@ from rushes.ingest import Receiver
 from rushes.query import Logs, Traces
 from rushes.query.log_filter import LogFilter
 from rushes.query.promql import PromQL
+from rushes.query.series import SeriesIndex
 from rushes.store.chdb_store import ChdbStore
 from telemetry_store import NOW_NS, NOW_S, shared_store, unique
 
@@ -158,10 +159,29 @@ def test_metrics(served: Served, store: ChdbStore) -> None:
     point: dict[str, Any] = {
         "startTimeUnixNano": str(NOW_NS - 10**9),
         "timeUnixNano": str(NOW_NS),
-        "attributes": [],
+        "attributes": [
+            {"key": "model", "value": {"stringValue": "é"}},
+            {"key": "gpu.index", "value": {"intValue": "3"}},
+            {"key": "raw", "value": {"bytesValue": "AAE="}},
+        ],
+        "exemplars": [
+            {
+                "timeUnixNano": str(NOW_NS),
+                "asDouble": 1.25,
+                "traceId": TRACE.upper(),
+                "spanId": "00f067aa0ba902b7",
+                "filteredAttributes": [{"key": "user", "value": {"stringValue": "u"}}],
+            }
+        ],
     }
+    labels = {"model": "é", "gpu_index": "3", "raw": "AAE=", "job": "collector", "instance": "i"}
     metrics = [
-        {"name": f"{name}_gauge", "gauge": {"dataPoints": [point | {"asDouble": 1.5}]}},
+        {
+            "name": f"{name}_gauge",
+            "description": "what it is",
+            "unit": "ms",
+            "gauge": {"dataPoints": [point | {"asDouble": 1.5}]},
+        },
         {
             "name": f"{name}_sum",
             "sum": {"aggregationTemporality": 2, "isMonotonic": True, "dataPoints": [point | {"asInt": "7"}]},
@@ -213,10 +233,11 @@ def test_metrics(served: Served, store: ChdbStore) -> None:
         "resourceMetrics": [{"resource": RESOURCE, "scopeMetrics": [{"scope": SCOPE, "metrics": metrics}]}]
     }
     post(served, "metrics", json.dumps(line))
-    found = {
-        (one.labels.pop("__name__"), one.labels.get("le", one.labels.get("quantile", ""))): one.values[0]
-        for one in PromQL(store).instant(f'{{__name__=~"{name}_(gauge|sum|hist.*|summ.*)"}}', NOW_S).series
-    }
+    found = {}
+    for one in PromQL(store).instant(f'{{__name__=~"{name}_(gauge|sum|hist.*|summ.*)"}}', NOW_S).series:
+        own = one.labels.pop("le", "") or one.labels.pop("quantile", "")
+        found[one.labels.pop("__name__"), own] = one.values[0]
+        assert one.labels == labels
     assert found == {
         (f"{name}_gauge", ""): 1.5,
         (f"{name}_sum", ""): 7,
@@ -233,6 +254,23 @@ def test_metrics(served: Served, store: ChdbStore) -> None:
         {"m": f"{name}_exponential"},
     )
     assert row == {"schema": 2, "positive_indices": [2, 4], "positive_counts": [1.0, 2.0]}
+    about = SeriesIndex(store)
+    for kind, expected in (
+        ("gauge", "gauge"),
+        ("sum", "counter"),
+        ("histogram", "histogram"),
+        ("summary", "summary"),
+    ):
+        assert about.metadata(f"{name}_{kind}")[f"{name}_{kind}"].type == expected
+    told = about.metadata(f"{name}_gauge")[f"{name}_gauge"]
+    assert (told.help, told.unit) == ("what it is", "ms")
+    for metric in ("gauge", "sum", "histogram_bucket", "exponential"):
+        (of,) = about.exemplars(f"{name}_{metric}", NOW_S - 1, NOW_S + 1)
+        assert of.exemplars[0].value == 1.25
+        assert of.exemplars[0].labels == {"trace_id": TRACE, "span_id": "00f067aa0ba902b7", "user": "u"}
+    asked = f'target_info{{job="collector", instance="i"}} and on (instance) {name}_gauge'
+    (target,) = PromQL(store).instant(asked, NOW_S).series
+    assert target.labels["process_pid"] == "7"
 
 
 BODIES: list[dict[str, Any]] = [
