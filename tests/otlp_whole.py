@@ -40,7 +40,7 @@ def _said(value: Any) -> Any:
         return [_said(item) for item in value]
     if not isinstance(value, dict):
         return value
-    found = {}
+    found: dict[str, Any] = {}
     for name, field in value.items():
         if name == "body":
             found |= {name: _typed(field)} if field else {}

@@ -102,5 +102,7 @@ def test_of_too_many_attributes_the_first_are_kept_and_no_point_is_refused() -> 
     ((labels, _),) = told(instance)
     assert sorted(labels) == ["__name__", "a0", "a1", "a2", "instance", "job"]
     assert receiver.stats.cut == 6
-    full = send(metrics_request(gauge(0), **{"service.instance.id": "other", **more}), Limits(series_per_metric=1))
+    full = send(
+        metrics_request(gauge(0), **{"service.instance.id": "other", **more}), Limits(series_per_metric=1)
+    )
     assert (full.stats.cut, full.stats.refused) == (1, {})

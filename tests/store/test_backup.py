@@ -20,7 +20,7 @@ from rushes.store import schema
 from rushes.store.backup import Piece, StoreSource, back_up, checked, expiring, restore
 from rushes.store.backup_place import BackupError, Place
 from rushes.store.clickhouse_store import ClickHouseStore
-from rushes.store.interface import StoreUnavailable
+from rushes.store.interface import StoreUnavailable, Table
 from rushes.store.schema import ARROW
 from telemetry_store import NOW_S
 
@@ -197,8 +197,9 @@ def test_a_place_that_is_none_is_said_without_what_may_be_secret(location: str) 
 def older(server: Heard, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClickHouseStore]:
     """A store as the second version of the schema made it, with rows."""
     monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:2])
-    for table, later in {"spans": 2, "logs": 6}.items():
-        monkeypatch.setitem(ARROW, table, pa.schema(list(ARROW[table])[:-later]))
+    later: dict[Table, int] = {"spans": 2, "logs": 6}
+    for table, columns in later.items():
+        monkeypatch.setitem(ARROW, table, pa.schema(list(ARROW[table])[:-columns]))
     with opened(server) as store:
         fill(store)
         yield store

@@ -235,7 +235,8 @@ def test_what_the_exporters_send_is_given_back_field_by_field(way: Way, store: C
     logs = LoggerProvider(resource=resource)
     for log_exporter in (way.logs(), records):
         logs.add_log_record_processor(SimpleLogRecordProcessor(log_exporter))
-    for number, body in enumerate(("text", 5, 0.25, True, b"raw", ["a", 1], {"k": [b"raw", None]}, None)):
+    bodies: list[Any] = ["text", 5, 0.25, True, b"raw", ["a", 1], {"k": [b"raw", None]}, None]
+    for number, body in enumerate(bodies):
         logs.get_logger("lib", "3.1", "https://example.test/scope", {"of": "scope"}).emit(
             LogRecord(
                 timestamp=time.time_ns(),
