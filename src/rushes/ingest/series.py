@@ -62,15 +62,24 @@ class Series:
         return len(self._numbers)
 
     def load(self, store: Store, now_s: int) -> None:
-        """Take over what the store has seen lately, so that a restart doesn't lift the limit."""
+        """Take over what the store has seen lately, so that a restart doesn't lift the limit. Once, at the start."""
         rows = store.query(
             "SELECT metric, series_id, max(toUnixTimestamp(last_seen)) AS seen FROM series "
             "WHERE last_seen >= toDateTime({since:Int64}) GROUP BY metric, series_id",
             {"since": max(0, now_s - self._active_s)},
-        ).to_pydict()
-        for metric, identity, seen in zip(rows["metric"], rows["series_id"], rows["seen"], strict=True):
-            number = self._taken(self._name_number(metric), identity)
-            self._written[number] = self._used[number] = seen
+        )
+        count = rows.num_rows
+        names = rows.column("metric").combine_chunks().dictionary_encode()
+        numbers = np.array([self._name_number(name) for name in names.dictionary.to_pylist()], np.int64)
+        of, identities = numbers[names.indices.to_numpy()], rows.column("series_id").to_numpy()
+        self._grow(count)
+        self._metric[:count], self._ids[:count] = of, identities
+        self._written[:count] = self._used[:count] = rows.column("seen").to_numpy()
+        self._numbers = dict(
+            zip(zip(of.tolist(), identities.tolist(), strict=True), range(count), strict=True)
+        )
+        self._of_metric = Counter(of.tolist())
+        self._next = count
 
     def find(self, keys: Iterable[bytes | str]) -> Ints:
         """The numbers that these sources' bytes lead to, -1 where they are not known."""
@@ -167,16 +176,18 @@ class Series:
             number = self._next
             self._next += 1
             if number >= len(self._ids):
-                grown = 2 * len(self._ids)
-                for name, rest in (("_ids", 0), ("_metric", 0), ("_written", 0), ("_used", -1)):
-                    old = getattr(self, name)
-                    new = np.full(grown, rest, old.dtype)
-                    new[: len(old)] = old
-                    setattr(self, name, new)
+                self._grow(2 * len(self._ids))
         self._ids[number], self._metric[number], self._written[number] = identity, of, 0
         self._numbers[of, identity] = number
         self._of_metric[of] += 1
         return number
+
+    def _grow(self, size: int) -> None:
+        for name, rest in (("_ids", 0), ("_metric", 0), ("_written", 0), ("_used", -1)):
+            old = getattr(self, name)
+            new = np.full(max(size, len(old)), rest, old.dtype)
+            new[: len(old)] = old
+            setattr(self, name, new)
 
     def _idle(self, now_s: int) -> Bools:
         found: Bools = (self._used >= 0) & (self._used < now_s - self._active_s)
