@@ -13,6 +13,7 @@ from benchmarks import (
     instrument_cost,
     instrument_leak,
     instrument_truth,
+    memory,
     promql,
     sdk_cost,
     startup,
@@ -31,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "ingest": ingest.measure,
     "store": store.measure,
     "store_kills": store_kills.measure,
+    "memory": memory.measure,
 }
 # Only by name: minutes of the same thing.
 LONG: dict[str, Callable[[], list[tuple[str, str]]]] = {"instrument_leak": instrument_leak.measure}

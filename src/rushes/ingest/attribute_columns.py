@@ -27,7 +27,7 @@ __all__ = ["Attributes", "Texts", "attributes", "texts"]
 class Attributes(NamedTuple):
     """Of each row: its strings as a map, everything else as JSON ("" for none), and the columns asked for.
 
-    `exact` is JSON too, of those values that the others don't say exactly, as OTLP's JSON has them.
+    `exact` is JSON too, of those values that the others don't say exactly: see `Texts.exact`.
     """
 
     strings: Any
@@ -53,10 +53,22 @@ class Texts(NamedTuple):
     missing: Bools
     inexact: Bools
 
-    def otlp_json(self, wanted: Bools) -> Any:
-        """OTLP's JSON of some of the values."""
+    @property
+    def is_other(self) -> Bools:
+        """Which are values that their text alone doesn't say."""
+        return ~self.missing & (~self.is_string | self.inexact | as_bools(pc.equal(self.text, "")))
+
+    def exact(self, wanted: Bools) -> Any:
+        """JSON of what some of the values are exactly: null where the text is JSON itself, else OTLP's JSON."""
         rows = self.values.filter(pa.array(wanted)).to_pylist()
-        return pa.array([compact(otlp_json(_any_value(of or {}))) for of in rows], pa.string())
+        text_says = (~self.is_string & ~self.inexact)[wanted].tolist()
+        return pa.array(
+            [
+                "null" if says else compact(otlp_json(_any_value(of or {})))
+                for of, says in zip(rows, text_says, strict=True)
+            ],
+            pa.string(),
+        )
 
 
 def attributes(
@@ -94,12 +106,11 @@ def attributes(
     for name in own:
         mine = key_of == (named.index(name) if name in named else -1)
         columns.append(_scattered(mine, owner, which, values, rows))
-        # The column has text, which is all that most say.
-        inexact |= mine & (~is_string | as_bools(pc.equal(values.text, ""))[which])
+        inexact |= mine & (values.is_other | values.missing)[which]
         rest &= ~mine
     exact = constant("", rows)
     if inexact.any():
-        text = values.otlp_json(_marked(which[inexact], len(names)))
+        text = values.exact(_marked(which[inexact], len(names)))
         place = np.cumsum(_marked(which[inexact], len(names))) - 1
         text = text.take(pa.array(place[which[inexact]]))
         exact = _json(named, key_of[inexact], text, owner[inexact], rows)

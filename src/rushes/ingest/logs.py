@@ -16,7 +16,7 @@ from rushes.ingest.attribute_columns import Texts, attributes, texts
 from rushes.ingest.attributes import compact
 from rushes.ingest.columns import Clockwork, checked
 from rushes.ingest.limits import Limits
-from rushes.ingest.nested import Bools, as_bools, constant, hexes, member, members, shortened
+from rushes.ingest.nested import Bools, constant, hexes, member, members, shortened
 from rushes.ingest.origins import items
 from rushes.ingest.otlp_wire import OTLP
 from rushes.ingest.stats import Refusals
@@ -59,7 +59,7 @@ def log_table(body: bytes, clock: Clockwork, limits: Limits, refusals: Refusals)
     origins = of.origins(limits, refusals)
     rest = members(
         member("exact", found.exact),
-        member("body", _typed(text)),
+        member("body", _exact(text)),
         member("event_name", _event_name(named, event)),
         member("dropped", _unless_zero(records.column("dropped_attributes"))),
         _where(records.column("time").to_numpy() == 0, '"untimed":true'),
@@ -93,12 +93,10 @@ def log_table(body: bytes, clock: Clockwork, limits: Limits, refusals: Refusals)
     return table.cast(ARROW["logs"]), set(pc.unique(trace_id).to_pylist()) - {""}
 
 
-def _typed(body: Texts) -> Any:
-    """OTLP's JSON of each body that isn't text, or is an empty one; "" for others."""
-    typed = ~body.missing & (~body.is_string | body.inexact | as_bools(pc.equal(body.text, "")))
-    if not typed.any():
-        return constant("", len(typed))
-    return pc.replace_with_mask(constant("", len(typed)), pa.array(typed), body.otlp_json(typed))
+def _exact(body: Texts) -> Any:
+    """JSON of what each body is that isn't text, or is an empty one; "" for others."""
+    other, none = body.is_other, constant("", len(body.missing))
+    return pc.replace_with_mask(none, pa.array(other), body.exact(other)) if other.any() else none
 
 
 def _event_name(named: Any, event: Any) -> Any:

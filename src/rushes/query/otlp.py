@@ -1,7 +1,7 @@
 """Spans and log records as OTLP/JSON has them, whole: hex ids, 64-bit integers as strings, each value with its type.
 
 What the store's columns don't have (dropped counts, schemas, attributes of scopes, bytes) is in the JSON that ingest
-writes beside them, `rest`; its `exact` values are OTLP's JSON already.
+writes beside them, `rest`; its `exact` values are OTLP's JSON already, or null where the column's text is JSON.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _record(row: Row, rest: Mapping[str, Any]) -> dict[str, Any]:
                 "observedTimeUnixNano": str(row["observed_ns"]) if row["observed_ns"] else "",
                 "severityNumber": row["severity"],
                 "severityText": row["severity_text"],
-                "body": rest.get("body", {"stringValue": row["body"]} if row["body"] else {}),
+                "body": _exactly(row["body"] or None, rest, "body"),
                 "droppedAttributesCount": rest.get("dropped", 0),
                 "flags": row["flags"],
                 "traceId": row["trace_id"],
@@ -160,10 +160,15 @@ def _unless_empty(of: dict[str, Any]) -> dict[str, Any]:
 
 def _attributes(attributes: Attributes, rest: Mapping[str, Any] = _NOTHING) -> list[dict[str, Any]]:
     exact = rest.get("exact", _NOTHING)
-    return [
-        {"key": key, "value": exact[key] if key in exact else _value(value)}
-        for key, value in attributes.items()
-    ]
+    return [{"key": key, "value": _exactly(value, exact, key)} for key, value in attributes.items()]
+
+
+def _exactly(value: Any, exact: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A value with its type, which `exact` knows if the value itself doesn't have it."""
+    if key not in exact:
+        return _value(value)
+    known: dict[str, Any] | None = exact[key]
+    return _value(json.loads(value) if value else None) if known is None else known
 
 
 def _value(value: Any) -> dict[str, Any]:
