@@ -12,6 +12,8 @@ from recording import Recorded
 from rushes.studio.gateway import create_app
 from studio.gateway.parts import CARDS, Gateway
 
+PART = b'--x\r\ncontent-disposition: form-data; name="prompt"\r\n\r\n'
+MODEL = b'--x\r\ncontent-disposition: form-data; name="model"\r\n\r\nLTX2\r\n--x--\r\n'
 GOOD: dict[str, Any] = {"prompt": "a red ball", "model": "MOCHI1"}
 
 
@@ -71,7 +73,12 @@ def test_what_is_left_out_takes_the_models_defaults(client: TestClient, gateway:
         ({"seconds": 11}, "seconds", "invalid_value", "1 to 10 s, not 11 s"),
         ({"seconds": "soon"}, "seconds", "invalid_value", "'soon'"),
         ({"seconds": True}, "seconds", "invalid_type", "number"),
-        ({"seconds": "nan"}, "seconds", "invalid_value", "finite"),
+        ({"seconds": "nan"}, "seconds", "invalid_value", "must be a number, got 'nan'"),
+        ({"seconds": "1_0"}, "seconds", "invalid_value", "must be a number, got '1_0'"),
+        ({"seconds": " 1"}, "seconds", "invalid_value", "must be a number"),
+        ({"seconds": "\u0661"}, "seconds", "invalid_value", "must be a number"),
+        ({"seconds": "1e999"}, "seconds", "invalid_value", "finite"),
+        ({"seconds": 10**400}, "seconds", "invalid_value", "finite"),
         ({"steps": 51}, "steps", "invalid_value", "1 to 50 steps, not 51"),
         ({"steps": 1.5}, "steps", "invalid_value", "whole number"),
         ({"seed": -1}, "seed", "invalid_value", "between 0 and"),
@@ -105,6 +112,16 @@ def test_a_wrong_parameter_is_named(
         (b"", "application/json", 400, "invalid_json"),
         (b"no form", "multipart/form-data", 400, "invalid_form"),
         (b"--x\r\nbroken", "multipart/form-data; boundary=y", 400, "invalid_form"),
+        (PART + b"caf\xe9\r\n--x--\r\n", "multipart/form-data; boundary=x", 400, "invalid_form"),
+        (b"prompt=caf\xe9&model=LTX2", "application/x-www-form-urlencoded", 400, "invalid_form"),
+        (b"prompt=caf%E9&model=LTX2", "application/x-www-form-urlencoded", 400, "invalid_form"),
+        (
+            b"&".join(b"a%d=1" % n for n in range(65)),
+            "application/x-www-form-urlencoded",
+            400,
+            "invalid_form",
+        ),
+        ('{"prompt": "a", "model": "LTX2"}'.encode("utf-16"), "application/json", 400, "invalid_json"),
         (b"prompt=a&prompt=b", "application/x-www-form-urlencoded", 400, "invalid_value"),
         (b"<a/>", "text/xml", 415, "unsupported_media_type"),
         (b'{"prompt": "' + b"p" * (1 << 20) + b'"}', "application/json", 413, "body_too_large"),
@@ -117,6 +134,20 @@ def test_a_broken_body_is_refused(
 ) -> None:
     response = client.post("/v1/videos", content=body, headers={"content-type": content_type})
     assert (response.status_code, _error(response)["code"]) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (PART + "café\r\n".encode() + MODEL, "multipart/form-data; boundary=x"),
+        (PART + "café\r\n".encode() + MODEL, "multipart/form-data; charset=latin-1; boundary=x"),
+        ("prompt=café&model=LTX2".encode(), "application/x-www-form-urlencoded"),
+        (b"prompt=caf%C3%A9&model=LTX2", "application/x-www-form-urlencoded"),
+    ],
+)
+def test_forms_are_utf_8(client: TestClient, body: bytes, content_type: str) -> None:
+    response = client.post("/v1/videos", content=body, headers={"content-type": content_type})
+    assert response.json()["prompt"] == "café"
 
 
 def test_a_file_where_a_text_belongs_is_refused(client: TestClient) -> None:

@@ -19,9 +19,10 @@ from rushes.sdk import logs
 from rushes.studio.gateway.access import authenticate
 from rushes.studio.gateway.content import content_response
 from rushes.studio.gateway.errors import ApiError, bad_value, error_response, no_such_video, shown
-from rushes.studio.gateway.events import progress_events
+from rushes.studio.gateway.events import event_id, progress_events
 from rushes.studio.gateway.limits import LimitHeaders
 from rushes.studio.gateway.middleware import Watch
+from rushes.studio.gateway.openapi import document
 from rushes.studio.gateway.submit import Submission
 from rushes.studio.gateway.video import video_object
 from rushes.studio.jobs import PromptUnreadableError, remove_unused
@@ -29,7 +30,7 @@ from rushes.studio.keys import RateLimiter
 from rushes.studio.storage import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from starlette.requests import Request
 
@@ -100,20 +101,28 @@ def create_app(
     api = _Api(submission, media, on_cancelled, created_s=clock() // 1_000_000_000)
     return Starlette(
         routes=[
-            Route("/v1/videos", api.create, methods=["POST"]),
-            Route("/v1/videos", api.list_videos, methods=["GET"]),
-            Route("/v1/videos/{video_id}", api.retrieve, methods=["GET"]),
-            Route("/v1/videos/{video_id}", api.delete, methods=["DELETE"]),
-            Route("/v1/videos/{video_id}/content", api.content, methods=["GET"]),
-            Route("/v1/videos/{video_id}/events", api.events, methods=["GET"]),
-            Route("/v1/models", api.models, methods=["GET"]),
-            Route("/healthz", api.healthz, methods=["GET"]),
-            Route("/readyz", api.readyz, methods=["GET"]),
+            _route("/v1/videos", GET=api.list_videos, POST=api.create),
+            _route("/v1/videos/{video_id}", GET=api.retrieve, DELETE=api.delete),
+            _route("/v1/videos/{video_id}/content", GET=api.content),
+            _route("/v1/videos/{video_id}/events", GET=api.events),
+            _route("/v1/models", GET=api.models),
+            _route("/openapi.json", GET=api.openapi),
+            _route("/healthz", GET=api.healthz),
+            _route("/readyz", GET=api.readyz),
             *extra_routes,
         ],
         middleware=[Middleware(LimitHeaders, submission.limiter), Middleware(Watch)],
         exception_handlers=cast("Any", {ApiError: _api_error, HTTPException: _http_error}),
     )
+
+
+def _route(path: str, **handlers: Callable[[Request], Awaitable[Response]]) -> Route:
+    """One route for all methods of a path, so that the 405 for any other names them all."""
+
+    async def handle(request: Request) -> Response:
+        return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, handle, methods=list(handlers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +184,14 @@ class _Api:
 
     async def events(self, request: Request) -> Response:
         job = await self._owned(request)
-        return StreamingResponse(
-            progress_events(self._store, job),
-            media_type="text/event-stream",
-            headers={"cache-control": "no-store"},
-        )
+        seen = request.headers.get("last-event-id")
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        if job.terminal and seen == event_id(job):
+            return Response(status_code=204)  # tells a browser's EventSource to come no more
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream", headers=headers)
+        events = progress_events(self._store, job, seen=seen)
+        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
     async def delete(self, request: Request) -> Response:
         job = await self._owned(request)
@@ -211,6 +223,9 @@ class _Api:
             for name, card in sorted(self.submission.cards.items())
         ]
         return JSONResponse({"object": "list", "data": data})
+
+    async def openapi(self, request: Request) -> Response:  # noqa: ARG002 - a handler's signature
+        return JSONResponse(document(self.submission.cards))
 
     async def healthz(self, request: Request) -> Response:  # noqa: ARG002 - a handler's signature
         return JSONResponse({"status": "ok"})
@@ -270,4 +285,7 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
     else:
         message = error.detail
     code = _CODES.get(error.status_code, "invalid_request")
-    return error_response(error.status_code, message, code=code, headers=error.headers)
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(sorted(headers["Allow"].split(", ")))
+    return error_response(error.status_code, message, code=code, headers=headers)

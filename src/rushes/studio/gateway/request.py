@@ -32,6 +32,7 @@ _FIELDS: Final = (
 )
 _SIZE: Final = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
 _MAX_GUIDANCE: Final = 30.0
 _RANDOM_SEEDS: Final = 2**31
 
@@ -189,10 +190,12 @@ def _number(fields: Mapping[str, object], name: str, default: float) -> float:
         return default
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise _wrong_type(name, "a number")
+    if isinstance(value, str) and _NUMBER.fullmatch(value) is None:  # Python would also take 1_0
+        raise bad_value(name, f"{name} must be a number, got {shown(value)}")
     try:
         number = float(value)
-    except (ValueError, OverflowError):
-        raise bad_value(name, f"{name} must be a number, got {shown(value)}") from None
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
         raise bad_value(name, f"{name} must be a finite number, got {shown(value)}")
     return number
