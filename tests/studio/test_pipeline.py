@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import secrets
 import shutil
@@ -14,6 +15,7 @@ from typing import Final
 
 import av
 import numpy as np
+import PIL.Image
 import pytest
 from cryptography.fernet import Fernet
 from opentelemetry.sdk.trace import ReadableSpan
@@ -55,7 +57,9 @@ class Studio:
     keys: KeyStore
     submitter: Submitter
 
-    def submit(self, model: str, prompt: str = PROMPT, **changes: object) -> str:
+    def submit(
+        self, model: str, prompt: str = PROMPT, *, picture: bytes | None = None, **changes: object
+    ) -> str:
         card = available({})[model]
         key, _ = self.keys.create("test", tier="premium", credits=1000)
         accepted = time.time_ns()
@@ -79,7 +83,9 @@ class Studio:
             stages=(Stage("gateway", accepted, accepted),),
         )
         job = replace(job, **changes)  # type: ignore[arg-type]  # a test's own keyword arguments
-        self.store.create(job, key=key, prompt=JobPrompt(prompt, ""), enqueue=self.submitter.enqueue)
+        self.store.create(
+            job, key=key, prompt=JobPrompt(prompt, ""), picture=picture, enqueue=self.submitter.enqueue
+        )
         return job.id
 
     def encode(self, job_id: str) -> bool:
@@ -181,6 +187,21 @@ def test_a_video_is_made_and_its_trace_is_the_specifications_tree(
     assert isinstance(ratio, float)
     assert 0.95 <= ratio <= 1
     assert not (studio.tools.scratch / job_id).exists()
+
+
+def test_a_video_begins_with_its_picture(studio: Studio, recorded: Recorded) -> None:
+    file = io.BytesIO()
+    PIL.Image.new("RGB", (64, 64), (200, 30, 30)).save(file, "PNG")
+    made = []
+    for picture in (file.getvalue(), file.getvalue(), None):
+        job_id = studio.submit("LTX2", picture=picture)
+        assert studio.encode(job_id)
+        job = studio.generate(job_id)
+        assert job.state is JobState.COMPLETED, job.error_message
+        made.append(job.media)
+    assert made[0] == made[1] != made[2]
+    steps = [span for span in recorded.spans.get_finished_spans() if span.name == "step_2"]
+    assert len(steps) == 3
 
 
 def test_every_measurement_of_the_way_is_made(studio: Studio, recorded: Recorded) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 import threading
@@ -64,7 +65,7 @@ class Studio:
     api: Api
     executor: str = "veo-0.1.00000000"
 
-    def submit(self, prompt: str = PROMPT, **changes: Any) -> str:
+    def submit(self, prompt: str = PROMPT, *, picture: bytes | None = None, **changes: Any) -> str:
         card, _ = offer_veo(Veo(api_key=SecretStr(KEY), vertex=self.api.vertex))
         assert card is not None
         key, _ = self.keys.create("test", tier="premium", credits=1000)
@@ -92,6 +93,7 @@ class Studio:
             replace(job, **changes),
             key=key,
             prompt=JobPrompt(prompt, "canary blur"),
+            picture=picture,
             enqueue=self.submitter.enqueue,
         )
         return job.id
@@ -234,6 +236,18 @@ def test_a_blocked_prompt_is_never_sent(studio: Studio) -> None:
     assert not studio.encode(job_id)
     assert studio.job(job_id).failure_reason == "safety_block"
     assert studio.api.asked == []
+
+
+def test_a_picture_is_handed_over_with_the_prompt(studio: Studio) -> None:
+    sends(studio.api, mp4())
+    job_id = studio.submit(picture=b"\x89PNG the video begins with this")
+    assert studio.encode(job_id)
+    studio.generate(job_id)
+    ((_, sent),) = [asked for asked in studio.api.asked if asked[0] == "submit"]
+    image = sent["instances"][0]["image"]
+    assert base64.b64decode(image["bytesBase64Encoded"]) == b"\x89PNG the video begins with this"
+    assert image["mimeType"] == "image/png"
+    assert studio.job(job_id).state is JobState.COMPLETED
 
 
 class Refusal(NamedTuple):

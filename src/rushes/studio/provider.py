@@ -108,14 +108,15 @@ class Provider:
                 self._made = made
             return self._made
 
-    def request(self, job: Job, texts: JobPrompt) -> library.VeoRequest:
-        """The job in Google's terms. Sizes are those of the card."""
+    def request(self, job: Job, texts: JobPrompt, picture: bytes | None = None) -> library.VeoRequest:
+        """The job in Google's terms. Sizes are those of the card; `picture` is a PNG."""
         from rushes.instrument import veo as library
 
         return library.VeoRequest(
             model=self.model,
             prompt=texts.text,
             negative_prompt=texts.negative or None,
+            image_png=picture,
             seconds=round(job.seconds),
             aspect_ratio="16:9" if job.width > job.height else "9:16",
             resolution=f"{min(job.width, job.height)}p",

@@ -16,7 +16,7 @@ from rushes.studio import scratch
 from rushes.studio.cost import CPU, Device, Meter
 from rushes.studio.jobs import Job, JobStore
 from rushes.studio.models import veo3
-from rushes.studio.models.card import RenderRequest
+from rushes.studio.models.card import Picture, RenderRequest
 from rushes.studio.models.protocol import Audio, Backend, Latents
 from rushes.studio.outcome import Ending
 from rushes.studio.provider import Provider
@@ -58,6 +58,7 @@ class Render:
     """One job on its way through the stages, in this worker's hands. Arrays are None until their stage has run.
 
     Attributes:
+        picture: what the video begins with.
         frames: uint8, (frames, height, width, 3).
         meter: counts the time that the worker has the job.
         raise_if_ended: raises Cancelled when the job was ended by somebody else; called between stages and steps.
@@ -70,6 +71,7 @@ class Render:
     meter: Meter
     raise_if_ended: Callable[[], None]
     backend: Backend | None = None
+    picture: Picture | None = None
     latents: Latents | None = None
     frames: npt.NDArray[np.uint8] | None = None
     sound: Audio | None = None
@@ -111,6 +113,7 @@ class Render:
             seed=job.seed,
             guidance_scale=job.guidance_scale,
             fps=round(job.fps),
+            picture=self.picture,
         )
 
     def clean_up(self) -> None:

@@ -41,6 +41,7 @@ CARDS = {
         default_guidance=4.5,
         prompt_limit=200,
         frame_group=6,
+        takes_picture=name == "LTX2",
     )
     for name in PRICES
 }

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from studio.gateway.parts import Gateway, Renderer
 
@@ -20,6 +21,7 @@ CONTENT = b"video" * 1000
 def test_every_command_does_what_the_page_says(gateway: Gateway, address: str, tmp_path: Path) -> None:
     blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
     script = "\necho; echo ----\n".join(["set -euo pipefail", *blocks])
+    Image.new("RGB", (320, 200), (20, 90, 160)).save(tmp_path / "first.png")
     environment = os.environ | {
         "RUSHES_GATEWAY": address.removesuffix("/v1"),
         "RUSHES_API_KEY": gateway.secret,
@@ -29,9 +31,10 @@ def test_every_command_does_what_the_page_says(gateway: Gateway, address: str, t
             ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
     assert done.returncode == 0, done.stderr + done.stdout
-    _, _, asked, refused, once, followed, fetched, limits = done.stdout.split("\n----\n")
+    _, _, asked, refused, pictured, once, followed, fetched, limits = done.stdout.split("\n----\n")
     assert re.fullmatch(r"video_[0-9a-f]{32}", asked.strip())
     assert '"param":"size"' in refused
+    assert gateway.store.picture(re.findall(r'"id":"(video_\w+)"', pictured)[0]) is not None
     ids = re.findall(r'"id":"(video_\w+)"', once)
     assert len(ids) == 2
     assert len(set(ids)) == 1

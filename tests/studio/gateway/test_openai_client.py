@@ -94,7 +94,7 @@ def test_the_errors_are_the_clients_own_classes(client: openai.OpenAI, gateway: 
     assert "LTX2, MOCHI1" in unknown.value.message
     with pytest.raises(openai.PermissionDeniedError, match="premium"):
         client.videos.create(prompt="x", model="LTX2", extra_body={"tier": "realtime"})
-    with pytest.raises(openai.BadRequestError, match="image-to-video is not supported yet"):
+    with pytest.raises(openai.BadRequestError, match="the picture is none of PNG, JPEG, WEBP"):
         client.videos.create(prompt="x", model="LTX2", input_reference=b"an image")
     gateway.keys.revoke(gateway.key.id)
     with pytest.raises(openai.AuthenticationError):

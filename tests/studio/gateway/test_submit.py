@@ -86,7 +86,7 @@ def test_what_is_left_out_takes_the_models_defaults(client: TestClient, gateway:
         ({"guidance_scale": 0}, "guidance_scale", "invalid_value", "between 1 and 30"),
         ({"tier": "gold"}, "tier", "invalid_value", "realtime, premium, standard, free"),
         ({"step": 5}, "step", "unknown_parameter", "parameters are prompt, model"),
-        ({"input_reference": "x"}, "input_reference", "unsupported_parameter", "not supported yet"),
+        ({"input_reference": "x"}, "input_reference", "unsupported_parameter", "models that can: LTX2"),
     ],
 )
 def test_a_wrong_parameter_is_named(

@@ -121,7 +121,8 @@ def test_a_checkpoint_of_another_video_is_refused(change: str, checkpoints: Path
     kept = keeper.after(2)
     match change:
         case "seed" | "steps":
-            request = dataclasses.replace(request, **{change: 3})
+            changed: dict[str, Any] = {change: 3}
+            request = dataclasses.replace(request, **changed)
         case "prompt":
             encoded = made.encode("a blue cube")
         case "weights":

@@ -48,6 +48,7 @@ class VeoRequest:
     model: str
     prompt: str = field(repr=False)
     negative_prompt: str | None = field(default=None, repr=False)
+    image_png: bytes | None = field(default=None, repr=False)  # what the video begins with
     seconds: int | None = None
     aspect_ratio: str | None = None
     resolution: str | None = None
@@ -145,7 +146,9 @@ class VeoClient:
             seed=request.seed,
             generate_audio=request.audio,
         )
-        source = types.GenerateVideosSource(prompt=request.prompt)
+        png = request.image_png
+        image = None if png is None else types.Image(image_bytes=png, mime_type="image/png")
+        source = types.GenerateVideosSource(prompt=request.prompt, image=image)
         return self._client.models.generate_videos(model=request.model, source=source, config=config)
 
     def fetch(self, operation: str, path: Path, *, model: str, cancel: Cancel | None = None) -> VeoResult:

@@ -218,6 +218,7 @@ class _Api:
                 "default_seconds": card.default_seconds,
                 "default_size": f"{card.default_width}x{card.default_height}",
                 "default_steps": card.default_steps,
+                "takes_input_reference": card.takes_picture,
                 "credits_per_second": self.submission.prices[name],
             }
             for name, card in sorted(self.submission.cards.items())

@@ -14,6 +14,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from rushes.studio.gateway.errors import ApiError, bad_value, shown
+from rushes.studio.gateway.picture import FILE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -34,7 +35,7 @@ async def read_fields(request: Request) -> Mapping[str, object]:
         ApiError: the body is too large, broken, of another type, or a field is given twice or is a file.
     """
     content_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    body = await _read(request)
+    body = await _read(request, BODY_LIMIT + (FILE_LIMIT if content_type == "multipart/form-data" else 0))
     if content_type == "application/json":
         return _json(body)
     if content_type == "multipart/form-data":
@@ -47,20 +48,20 @@ async def read_fields(request: Request) -> Mapping[str, object]:
     raise ApiError(415, message, code="unsupported_media_type")
 
 
-async def _read(request: Request) -> bytes:
+async def _read(request: Request, limit: int) -> bytes:
     body = bytearray()
     received = 0
     try:
         async for chunk in request.stream():
             received += len(chunk)
-            if received <= BODY_LIMIT:
+            if received <= limit:
                 body += chunk
             elif received > _DISCARD_LIMIT:
                 break
     except ClientDisconnect:
         raise ApiError(400, "the request ended before its body was complete", code="invalid_body") from None
-    if received > BODY_LIMIT:
-        raise ApiError(413, f"the body is larger than {BODY_LIMIT} bytes", code="body_too_large")
+    if received > limit:
+        raise ApiError(413, f"the body is larger than {limit} bytes", code="body_too_large")
     return bytes(body)
 
 
@@ -101,6 +102,7 @@ async def _multipart(request: Request, body: bytes) -> Mapping[str, object]:
         max_fields=_MAX_FIELDS,
         max_part_size=BODY_LIMIT,
     )
+    parser.spool_max_size = len(body)  # a picture is written nowhere in clear, not even to a temporary file
     try:
         form = await parser.parse()
     except (MultiPartException, ValueError, KeyError):

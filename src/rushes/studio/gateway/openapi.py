@@ -30,6 +30,13 @@ _REFUSALS: Final = {
     503: "The model or the storage can't be reached",
 }
 
+_DATA_URL: Final[Json] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["image_url"],
+    "properties": {"image_url": {"type": "string", "pattern": "^data:image/(png|jpeg|webp);base64,"}},
+}
+
 
 def document(cards: Mapping[str, ModelCard]) -> Json:
     """OpenAPI 3.1, with the models that are on offer here."""
@@ -86,8 +93,10 @@ def _create(cards: Mapping[str, ModelCard]) -> Json:
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {"schema": fields},
-                "multipart/form-data": {"schema": fields},
+                "application/json": {"schema": _with_reference(fields, _DATA_URL)},
+                "multipart/form-data": {
+                    "schema": _with_reference(fields, {"type": "string", "format": "binary"})
+                },
                 "application/x-www-form-urlencoded": {"schema": fields},
             },
         },
@@ -120,6 +129,10 @@ def _fields(cards: Mapping[str, ModelCard]) -> Json:
         },
         "description": "Each model takes sizes, lengths and steps within limits of its own: see `GET /v1/models`.",
     }
+
+
+def _with_reference(fields: Json, reference: Json) -> Json:
+    return fields | {"properties": fields["properties"] | {"input_reference": reference}}
 
 
 def _list() -> Json:
@@ -251,6 +264,7 @@ def _schemas() -> Json:
             "default_seconds": {"type": "number"},
             "default_size": text,
             "default_steps": number,
+            "takes_input_reference": yes,
             "credits_per_second": number,
         }
     )

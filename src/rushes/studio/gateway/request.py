@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from rushes.catalog import TIERS
 from rushes.studio.gateway.errors import ApiError, bad_value, shown, unknown_model
+from rushes.studio.gateway.picture import reference
 from rushes.studio.jobs import NO_SEED, JobPrompt
 from rushes.studio.keys import tier_allows
 
@@ -29,6 +30,7 @@ _FIELDS: Final = (
     "steps",
     "negative_prompt",
     "guidance_scale",
+    "input_reference",
 )
 _SIZE: Final = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
@@ -39,7 +41,7 @@ _RANDOM_SEEDS: Final = 2**31
 
 @dataclass(frozen=True, slots=True)
 class VideoRequest:
-    """A submission that the model can render. Sizes in pixels."""
+    """A submission that the model can render. Sizes in pixels; `reference` is the file of a picture, unread."""
 
     prompt: JobPrompt
     card: ModelCard
@@ -51,6 +53,7 @@ class VideoRequest:
     seed: int
     guidance_scale: float
     num_frames: int
+    reference: bytes | None = field(repr=False)
 
 
 def parse_request(
@@ -65,12 +68,8 @@ def parse_request(
     Raises:
         ApiError: the first field that is unknown, of the wrong type, or beyond what the model or the key allows.
     """
-    if fields.get("input_reference") is not None:
-        raise bad_value(
-            "input_reference", "image-to-video is not supported yet", code="unsupported_parameter"
-        )
     for name in fields:
-        if name not in _FIELDS and name != "input_reference":
+        if name not in _FIELDS:
             message = f"unknown parameter {shown(name)}; parameters are {', '.join(_FIELDS)}"
             raise ApiError(
                 400, message, code="unknown_parameter", param=name[:64].encode("ascii", "replace").decode()
@@ -105,6 +104,7 @@ def parse_request(
         seed=seed,
         guidance_scale=guidance,
         num_frames=card.frames_for(seconds),
+        reference=_reference(fields.get("input_reference"), card, cards),
     )
 
 
@@ -154,6 +154,16 @@ def _seed(fields: Mapping[str, object], card: ModelCard) -> int:
     except ValueError as error:
         raise bad_value("seed", str(error)) from None
     return seed
+
+
+def _reference(value: object, card: ModelCard, cards: Mapping[str, ModelCard]) -> bytes | None:
+    if value is None:
+        return None
+    if not card.takes_picture:
+        able = ", ".join(sorted(name for name, other in cards.items() if other.takes_picture)) or "none here"
+        text = f"{card.name} can't begin a video with a picture; models that can: {able}"
+        raise bad_value("input_reference", text, code="unsupported_parameter")
+    return reference(value)
 
 
 def _text(fields: Mapping[str, object], name: str, limit: int) -> str:

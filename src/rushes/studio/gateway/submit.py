@@ -12,6 +12,7 @@ from rushes.sdk import instruments, logs, tracing
 from rushes.studio.gateway import errors, limits
 from rushes.studio.gateway.access import authenticate, client_network
 from rushes.studio.gateway.body import read_fields
+from rushes.studio.gateway.picture import fitted
 from rushes.studio.gateway.repeat import earlier, repeatable
 from rushes.studio.gateway.request import VideoRequest, parse_request
 from rushes.studio.jobs import Job, Stage, new_job_id
@@ -105,8 +106,11 @@ class Submission:
             return Accepted(job, str(fields["prompt"]), replayed=True)
         wanted = parse_request(fields, self.cards, key_tier=key.tier, unavailable=self.unavailable)
         await run_in_threadpool(self._check_depth)
+        picture = None
+        if wanted.reference is not None:
+            picture = await run_in_threadpool(fitted, wanted.reference, wanted.width, wanted.height)
         try:
-            job = await self._reserve(key, wanted, root, named)
+            job = await self._reserve(key, wanted, root, named, picture)
         except AlreadySubmittedError:  # by its twin, between the two looks
             job = None if named is None else await self._earlier(named)
             if job is None:
@@ -119,7 +123,12 @@ class Submission:
         return await run_in_threadpool(earlier, named, self.store, at_ns=self.clock())
 
     async def _reserve(
-        self, key: ApiKey, wanted: VideoRequest, root: tracing.Root, named: Repeatable | None
+        self,
+        key: ApiKey,
+        wanted: VideoRequest,
+        root: tracing.Root,
+        named: Repeatable | None,
+        picture: bytes | None,
     ) -> Job:
         cost = credits_for(wanted.seconds, wanted.card.name, self.prices)
         try:
@@ -138,6 +147,7 @@ class Submission:
                 key=key,
                 prompt=wanted.prompt,
                 enqueue=self.submitter.enqueue,
+                picture=picture,
                 first=first,
             )
         except KeyRefusedError as refusal:

@@ -80,6 +80,7 @@ class JobStore:
         key: keys.ApiKey,
         prompt: JobPrompt,
         enqueue: Callable[[sa.Connection, Job], None],
+        picture: bytes | None = None,
         first: Callable[[sa.Connection], None] = lambda _: None,
     ) -> None:
         """Counts the quota, reserves the credits, writes the job with its stages and enqueues it: all or nothing.
@@ -101,6 +102,10 @@ class JobStore:
             conn.execute(
                 sa.insert(table.prompts).values(job_id=job.id, encrypted=self._fernet.encrypt(secret))
             )
+            if picture is not None:
+                conn.execute(
+                    sa.insert(table.pictures).values(job_id=job.id, encrypted=self._fernet.encrypt(picture))
+                )
             for stage in job.stages:
                 conn.execute(sa.insert(table.stages).values(job_id=job.id, **stage._asdict()))
             enqueue(conn, job)
@@ -145,18 +150,15 @@ class JobStore:
             LookupError: there is no such job.
             PromptUnreadableError: it was encrypted with another key.
         """
-        with self.engine.connect() as conn:
-            encrypted = conn.execute(
-                sa.select(table.prompts.c.encrypted).where(table.prompts.c.job_id == job_id)
-            ).scalar()
+        encrypted = self._secret(table.prompts, job_id)
         if encrypted is None:
             raise LookupError(job_id)
-        try:
-            texts = json.loads(self._fernet.decrypt(encrypted))
-        except InvalidToken:
-            msg = f"the prompt of {job_id} was encrypted with another prompt key; restore the key it was made with"
-            raise PromptUnreadableError(msg) from None
+        texts = json.loads(encrypted)
         return JobPrompt(texts["text"], texts["negative"])
+
+    def picture(self, job_id: str) -> bytes | None:
+        """The PNG that the job's video begins with, decrypted; None if it has none. Raises PromptUnreadableError."""
+        return self._secret(table.pictures, job_id)
 
     def delete(self, job_id: str) -> Deletion | None:
         """Forgets a finished job with its prompt and stages; None if there was none, finished."""
@@ -169,6 +171,7 @@ class JobStore:
             if gone is None:
                 return None
             conn.execute(sa.delete(table.prompts).where(table.prompts.c.job_id == job_id))
+            conn.execute(sa.delete(table.pictures).where(table.pictures.c.job_id == job_id))
             conn.execute(sa.delete(table.stages).where(table.stages.c.job_id == job_id))
             conn.execute(sa.delete(table.operations).where(table.operations.c.job_id == job_id))
             conn.execute(sa.delete(compute).where(compute.c.job_id == job_id))
@@ -375,6 +378,15 @@ class JobStore:
         return depth.recent_render_seconds(self.engine)
 
     # Inside
+
+    def _secret(self, kept: sa.Table, job_id: str) -> bytes | None:
+        with self.engine.connect() as conn:
+            encrypted = conn.execute(sa.select(kept.c.encrypted).where(kept.c.job_id == job_id)).scalar()
+        try:
+            return None if encrypted is None else self._fernet.decrypt(encrypted)
+        except InvalidToken:
+            msg = f"the prompt of {job_id} was encrypted with another prompt key; restore the key it was made with"
+            raise PromptUnreadableError(msg) from None
 
     def _give_up(self, job_id: str, to: JobState, *, held: Job | None = None, **values: Any) -> Job | None:
         now = self._clock()

@@ -57,6 +57,14 @@ prompts: Final = sa.Table(
     sa.Column("encrypted", sa.LargeBinary, nullable=False),
 )
 
+# What a video is to begin with, encrypted like the prompt.
+pictures: Final = sa.Table(
+    "job_pictures",
+    metadata,
+    sa.Column("job_id", sa.String(40), primary_key=True),
+    sa.Column("encrypted", sa.LargeBinary, nullable=False),
+)
+
 # Orders at a provider; `name` is NULL until the provider has told its own.
 operations: Final = sa.Table(
     "job_operations",

@@ -3,7 +3,7 @@
 Nothing here imports torch or diffusers until a backend is loaded or a small checkpoint is built.
 """
 
-from rushes.studio.models.card import ModelCard, RenderRequest
+from rushes.studio.models.card import ModelCard, Picture, RenderRequest
 from rushes.studio.models.errors import (
     CheckpointError,
     NotLoaded,
@@ -37,6 +37,7 @@ __all__ = [
     "NotLoaded",
     "OnStep",
     "Part",
+    "Picture",
     "RenderRequest",
     "StepEvent",
     "UnknownModel",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from rushes.instrument import instrument, resumed_after
-from rushes.studio.models.errors import CheckpointError, NotLoaded
+from rushes.studio.models.errors import CheckpointError, NotLoaded, UnsupportedRequest
 from rushes.studio.models.loop import Loop
 from rushes.studio.models.offline import libraries
 from rushes.studio.models.protocol import Audio, Encoded, Latents
@@ -158,11 +158,14 @@ class DiffusersBackend(ABC):
         *,
         resume: Checkpoint | None = None,
     ) -> Latents:
-        """Run the denoising loop by calling the pipeline. Raises `NotLoaded`, `CheckpointError`."""
+        """Run the denoising loop by calling the pipeline.
+
+        Raises `NotLoaded`, `CheckpointError`, `UnsupportedRequest`.
+        """
         import torch
 
-        pipe = self.pipeline(_GENERATE)
         self._mine(encoded)
+        pipe = self.pipeline(_GENERATE) if request.picture is None else self._picture_pipeline()
         text = {name: tensor.to(self._device) for name, tensor in encoded.tensors.items()}
         # On the CPU, so that a seed means the same video on every device.
         generator = torch.Generator("cpu").manual_seed(request.seed)
@@ -194,6 +197,10 @@ class DiffusersBackend(ABC):
         if self._device.startswith("cuda"):
             torch.cuda.synchronize(self._device)  # once a video: the loop's end is the work's end
         return Latents(self.card.name, tensors)
+
+    def _picture_pipeline(self) -> Any:
+        """The pipeline that begins with a picture, made of the part "generate"'s components."""
+        raise UnsupportedRequest(f"{self.card.name} can't begin a video with a picture; leave it out")
 
     @abstractmethod
     def _run(

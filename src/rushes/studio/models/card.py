@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Self
 
 from rushes.studio.models.errors import UnsupportedRequest
 
 MAX_SEED = 2**63 - 1
 MAX_GUIDANCE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A video's first frame, as the caller wants it: a PNG of the video's size. Only its SHA-256 shows in a `repr`."""
+
+    png: bytes = field(repr=False)
+    sha256: str
+
+    @classmethod
+    def of(cls, png: bytes) -> Self:
+        """The picture that these bytes are."""
+        return cls(png, hashlib.sha256(png).hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +38,7 @@ class RenderRequest:
     seed: int
     guidance_scale: float
     fps: int
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +48,8 @@ class ModelCard:
     Durations are seconds, sizes pixels (both sides multiples of `size_multiple`), `prompt_limit` characters.
     Frames come in groups: a video has `frame_group * k + 1` of them, or exactly `fixed_frames` where the
     architecture allows one count only. A model that somebody else runs has `sizes` and `durations` to choose from
-    instead, no steps, and perhaps no seed (`max_seed` None) and no guidance that can be chosen.
+    instead, no steps, and perhaps no seed (`max_seed` None) and no guidance that can be chosen. One that
+    `takes_picture` can begin a video with a given frame.
     """
 
     name: str
@@ -61,6 +78,7 @@ class ModelCard:
     durations: tuple[float, ...] = ()
     max_seed: int | None = MAX_SEED
     takes_guidance: bool = True
+    takes_picture: bool = False
 
     def frames_for(self, seconds: float) -> int:
         """The count of frames that comes nearest to `seconds` and fits the architecture.

@@ -72,6 +72,7 @@ SMALL = {
         prompt_limit=1000,
         frame_group=8,
         small=True,
+        takes_picture=True,
     ),
     "OPENSORA": ModelCard(
         name="OPENSORA",
@@ -219,4 +220,5 @@ def card_of(weights: WeightsFolder) -> ModelCard:
         prompt_limit=family.prompt_limit,
         frame_group=geometry.frame_group,
         fixed_frames=geometry.fixed_frames,
+        takes_picture=pipeline == "LTX2Pipeline",
     )

@@ -7,15 +7,19 @@ pipeline, which insists on calling them, is handed their result.
 
 from __future__ import annotations
 
+import io
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rushes.instrument import instrument
 from rushes.studio.models.base import DiffusersBackend
+from rushes.studio.models.offline import libraries
 from rushes.studio.models.protocol import Audio
 
 if TYPE_CHECKING:
-    from rushes.studio.models.card import RenderRequest
+    from rushes.studio.models.card import Picture, RenderRequest
     from rushes.studio.models.loop import Loop
     from rushes.studio.models.protocol import Latents
 
@@ -41,6 +45,43 @@ class Ltx2Backend(DiffusersBackend):
 
     encode_components = frozenset({"tokenizer", "text_encoder", "connectors", "processor", "prompt_enhancer"})
     max_tokens = 1024  # the pipeline's default max_sequence_length
+    _with_picture: Any = None
+    _sample_every: int | None = None
+
+    def unload(self) -> None:
+        """Let go of all parts and of their memory on the device."""
+        self._with_picture = None
+        super().unload()
+
+    def instrument(self, *, sample_every: int) -> None:
+        """See `protocol.Backend`."""
+        self._sample_every = sample_every
+        super().instrument(sample_every=sample_every)
+
+    def _picture_pipeline(self) -> Any:
+        """LTX2ImageToVideoPipeline over the same modules: it costs no memory of its own."""
+        loaded = self.pipeline("generate")
+        if self._with_picture is None:
+            diffusers, _ = libraries()
+            pipe = diffusers.LTX2ImageToVideoPipeline(**loaded.components)
+            pipe.set_progress_bar_config(disable=True)
+            if self._sample_every is not None:
+                instrument(pipe, model=self.card.name, sample_every=self._sample_every)
+            self._with_picture = pipe
+        return self._with_picture
+
+    def _picture(self, picture: Picture) -> dict[str, Any]:
+        """The call's arguments for a picture. How hard it is compressed first depends on the text encoder, which is
+        not loaded here.
+        """
+        import PIL.Image
+        from diffusers.pipelines.ltx2.utils import resolve_default_image_crf
+
+        config = SimpleNamespace(**self._weights.read("text_encoder/config.json"))
+        with PIL.Image.open(io.BytesIO(picture.png), formats=["PNG"]) as image:
+            image.load()
+            crf = resolve_default_image_crf(SimpleNamespace(config=config))
+            return {"image": image.convert("RGB"), "image_crf": crf}
 
     def _clean(self, prompt: str) -> str:
         return prompt.strip()
@@ -69,6 +110,8 @@ class Ltx2Backend(DiffusersBackend):
         embeds = text["prompt_embeds"]
         mask = torch.ones(embeds.shape[:2], dtype=torch.int64, device=embeds.device)
         config = pipe.transformer.config
+        if request.picture is not None:
+            call |= self._picture(request.picture)
         pipe.connectors = _Connected(tuple(text[name] for name in _CONNECTED))
         try:
             audio = pipe(

@@ -36,4 +36,5 @@ def card(*, takes_seed: bool) -> ModelCard:
         durations=(4.0, 6.0, 8.0),
         max_seed=_MAX_SEED if takes_seed else None,
         takes_guidance=False,
+        takes_picture=True,
     )

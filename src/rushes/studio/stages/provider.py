@@ -110,7 +110,7 @@ def _ordered(render: Render, provider: Provider, give_up: _GiveUp, span: Span) -
     if order is None:
         texts = store.prompt(job.id)
         render.shields.enter_context(shield(Prompt(texts.text), Prompt(texts.negative)))
-        client, request = provider.client(), provider.request(job, texts)
+        client, request = provider.client(), provider.request(job, texts, store.picture(job.id))
         if give_up.is_set():
             raise Cancelled(job.id)
         orders.begin(job, time.time_ns())
