@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -47,6 +48,7 @@ class Receiver:
     answer: bytes = b"thanks"
     location: str | None = None
     got: list[Received] = field(default_factory=list)
+    before_answering: Callable[[], None] = lambda: None
 
 
 @pytest.fixture
@@ -58,11 +60,13 @@ def receiver() -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["content-length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
             told.got.append(Received(self.path, headers, body))
+            told.before_answering()
             self.send_response(told.status)
             if told.location is not None:
                 self.send_header("location", told.location)
-            self.end_headers()
-            self.wfile.write(told.answer)
+            with suppress(OSError):  # the sender may be gone by now
+                self.end_headers()
+                self.wfile.write(told.answer)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -88,6 +92,7 @@ class Studio:
     outbox: Outbox
     key: ApiKey
     clock: Clock
+    prompt_key: bytes
 
     def deliverer(self, *, private: bool = True, timeout_s: float = 10.0) -> Deliverer:
         sender = Sender(private=private, timeout_s=timeout_s)
@@ -147,6 +152,7 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
         Outbox(engine, clock=clock),
         key,
         clock,
+        prompt_key,
     )
     submitter.close()
     engine.dispose()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -15,8 +18,18 @@ import sqlalchemy as sa
 
 from recording import Recorded
 from rushes.studio.webhooks import AddressRefusedError, DeliveryError, Sender
-from studio.webhooks.conftest import Receiver, Studio
+from studio.webhooks.conftest import START_NS, Receiver, Studio
 
+DELIVER_ONE = """
+import sys
+from rushes.studio.jobs import open_database
+from rushes.studio.webhooks import Deliverer, Endpoints, Outbox, Sender
+
+_, url, prompt_key, now = sys.argv
+engine = open_database(url)
+outbox = Outbox(engine, clock=lambda: int(now))
+Deliverer(outbox, Endpoints(engine, prompt_key=prompt_key.encode()), Sender(private=True)).deliver_one()
+"""
 DELIVERIES = "rushes_webhook_deliveries_total"
 
 
@@ -71,24 +84,17 @@ def test_a_job_ends_once_and_so_does_its_message(studio: Studio, receiver: Recei
     assert _waiting(studio) == 1
 
 
-def test_what_was_sent_by_a_process_that_died_is_sent_again_under_its_id(
+def test_what_was_sent_by_a_process_that_was_killed_is_sent_again_under_its_id(
     studio: Studio, receiver: Receiver
 ) -> None:
     endpoint = studio.endpoint(receiver.url)
     studio.failed()
-
-    class Died(BaseException):
-        pass
-
-    class Dying(Sender):
-        def post(self, *args: object) -> None:
-            super().post(*args)  # type: ignore[arg-type] # passed on as it came
-            raise Died
-
-    deliverer = studio.deliverer()
-    deliverer._sender = Dying(private=True)
-    with pytest.raises(Died):
-        deliverer.deliver_one()
+    gateway = subprocess.Popen(
+        [sys.executable, "-c", DELIVER_ONE, str(studio.store.engine.url), studio.prompt_key, str(START_NS)]
+    )
+    receiver.before_answering = gateway.kill
+    assert gateway.wait(60) == -signal.SIGKILL
+    receiver.before_answering = lambda: None
     other = studio.deliverer()
     assert not other.deliver_one()  # still claimed
     studio.clock.advance(61)

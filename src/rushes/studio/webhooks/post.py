@@ -29,11 +29,14 @@ class Sender:
         """Args:
         private: whether addresses that are not public may be sent to.
         timeout_s: for the whole request, from connecting to the end of the answer.
-        ssl_context: other than the system's certificates.
+        ssl_context: whom to trust; by default certifi's authorities and those of this machine.
         """
         self._private = private
         self._timeout_s = timeout_s
-        self._ssl_context = ssl_context or httpcore.default_ssl_context()
+        if ssl_context is None:
+            ssl_context = httpcore.default_ssl_context()
+            ssl_context.load_default_certs()
+        self._ssl_context = ssl_context
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> None:
         """Sends it. No redirect is followed, and of the answer's body no more than 1 KiB is read.
