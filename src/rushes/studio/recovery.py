@@ -47,10 +47,11 @@ def kill_hung(liveness: Liveness, book: Book) -> Callable[[Job], None]:
     """What to do with a worker that hangs, if it is on this host: end it, so that its place is taken anew."""
 
     def kill(job: Job) -> None:
-        book.because(job.id, job.attempt, "hung")
         pid = pid_of(job.executor_id)
         if pid is not None and job.executor_id is not None and liveness.alive(job.executor_id):
             os.kill(pid, signal.SIGKILL)
+        # Not before: a worker that stands still may hold SQLite's one write lock.
+        book.because(job.id, job.attempt, "hung")
 
     return kill
 

@@ -1,0 +1,68 @@
+"""A PostgreSQL of one's own in a folder, to be killed and started again like any other process."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+
+from server_kills import free_port
+from studio_processes import Process
+
+__all__ = ["PostgresProcess", "installed"]
+
+_PLACES: Final = Path("/usr/lib/postgresql")  # Debian's
+
+
+def installed() -> Path | None:
+    """The folder of PostgreSQL's programs, the newest; None if there is none."""
+    found = shutil.which("initdb")
+    places = [Path(found).resolve().parent] if found else []
+    places += sorted(_PLACES.glob("*/bin"), key=lambda p: float(p.parent.name))
+    return next((place for place in reversed(places) if (place / "postgres").exists()), None)
+
+
+class PostgresProcess(Process):
+    """The server, on a free port, with its data in `folder`; not started yet."""
+
+    def __init__(self, folder: Path) -> None:
+        programs = installed()
+        if programs is None:
+            raise FileNotFoundError("PostgreSQL is not installed: apt-get install postgresql")
+        folder.mkdir(parents=True)
+        self._data = folder / "cluster"
+        self._as: dict[str, Any] = {}
+        if os.geteuid() == 0:  # which PostgreSQL refuses to run as
+            user = pwd.getpwnam("postgres")
+            self._as = {"user": user.pw_uid, "group": user.pw_gid}
+            os.chown(folder, user.pw_uid, user.pw_gid)
+            for above in folder.parents[:-2]:
+                above.chmod(above.stat().st_mode | 0o011)  # a temporary folder is its maker's alone
+        subprocess.run(
+            [programs / "initdb", "-D", self._data, "-U", "rushes", "-A", "trust", "-E", "UTF8"],
+            check=True,
+            capture_output=True,
+            **self._as,
+        )
+        port = free_port()
+        super().__init__("database", [], dict(os.environ), folder)
+        self._command = [
+            *(str(programs / "postgres"), "-D", str(self._data), "-p", str(port)),
+            *("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"),
+        ]
+        self.url = f"postgresql://rushes@127.0.0.1:{port}/postgres"
+
+    def start(self) -> None:
+        super().start(**self._as)
+
+    def answers(self) -> bool:
+        try:
+            psycopg.connect(self.url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
