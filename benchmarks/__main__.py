@@ -24,6 +24,7 @@ from benchmarks import (
     startup,
     store,
     store_kills,
+    tiers,
     video,
 )
 
@@ -39,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "store_kills": store_kills.measure,
     "memory": memory.measure,
     "chaos": chaos.measure,
+    "tiers": tiers.measure,
 }
 # Only by name: minutes of the same thing.
 LONG: dict[str, Callable[[], list[tuple[str, str]]]] = {"instrument_leak": instrument_leak.measure}

@@ -31,7 +31,7 @@ def measure(arguments: Sequence[str] = ()) -> list[tuple[str, str]]:
         database = PostgresProcess(Path(folder) / "postgres") if asked.postgres else None
         with StudioProcesses(
             Path(folder) / "studio",
-            workers=asked.workers,
+            roles=["all"] * asked.workers,
             jobs_url=asked.jobs_url,
             database=database,
             **settings,

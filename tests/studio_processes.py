@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -88,7 +88,9 @@ class Process:
 
 
 class StudioProcesses:
-    """A gateway and workers of both roles on one folder. As a context: started, and at its end all gone.
+    """A gateway and workers on one folder. As a context: started, and at its end all gone.
+
+    `roles` are the workers'; the first `at_once` of them are started on entering, the others by the caller.
 
     Jobs are in SQLite, in a database that is there already, or in one that is started and may be killed with the rest.
     """
@@ -97,7 +99,8 @@ class StudioProcesses:
         self,
         folder: Path,
         *,
-        workers: int,
+        roles: Sequence[str],
+        at_once: int | None = None,
         jobs_url: str | None = None,
         database: PostgresProcess | None = None,
         **variables: str,
@@ -125,9 +128,10 @@ class StudioProcesses:
         self.database = database
         self.gateway = Process("gateway", ["gateway"], env, logs)
         self.workers = [
-            Process(f"worker-{n}", ["worker", "--role", "all", "--id", f"worker-{n}"], env, logs)
-            for n in range(workers)
+            Process(f"worker-{n}", ["worker", "--role", role, "--id", f"worker-{n}"], env, logs)
+            for n, role in enumerate(roles)
         ]
+        self._at_once = self.workers[:at_once]
         self.url = f"http://127.0.0.1:{port}"
         self._client: httpx.Client | None = None
 
@@ -141,12 +145,12 @@ class StudioProcesses:
             eventually(self.database.answers, seconds=60, what="the database's first answer")
         self.gateway.start()
         # The first one makes the database, the keys and the small checkpoints that the others find.
-        self.workers[0].start()
+        self._at_once[0].start()
         eventually(self.answers, seconds=120, what="the gateway's first answer")
-        eventually(lambda: self.ready(self.workers[0]), seconds=180, what="the first worker's start")
-        for worker in self.workers[1:]:
+        eventually(lambda: self.ready(self._at_once[0]), seconds=180, what="the first worker's start")
+        for worker in self._at_once[1:]:
             worker.start()
-        eventually(lambda: all(map(self.ready, self.workers)), seconds=180, what="the workers' start")
+        eventually(lambda: all(map(self.ready, self._at_once)), seconds=180, what="the workers' start")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -162,9 +166,9 @@ class StudioProcesses:
             process.wait()
 
     def restart_ended(self) -> None:
-        """Starts what has ended."""
+        """Starts again what has ended."""
         for process in self.all:
-            if not process.running:
+            if process.popen is not None and not process.running:
                 process.start()
 
     def ready(self, process: Process) -> bool:

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 def test_no_video_is_lost_doubled_or_charged_twice(tmp_path: Path) -> None:
     settings = {"RUSHES_CHECKPOINT_EVERY": str(CHECKPOINT_EVERY), "RUSHES_HUNG_AFTER_S": str(HUNG_AFTER_S)}
-    with StudioProcesses(tmp_path, workers=2, **settings) as studio:
+    with StudioProcesses(tmp_path, roles=("all", "all"), **settings) as studio:
         chaos = Chaos(studio, seed=5)
         try:
             account = chaos.run(12, kills=4, stops=0)
