@@ -2,6 +2,7 @@
 
 from rushes.studio.jobs.database import open_database
 from rushes.studio.jobs.depth import QueueDepth
+from rushes.studio.jobs.forget import cut_log, forget_prompts
 from rushes.studio.jobs.job import (
     INTERRUPTED,
     MAX_RECOVERIES,
@@ -46,6 +47,8 @@ __all__ = [
     "Submitter",
     "WorkerBusyError",
     "WorkerLock",
+    "cut_log",
+    "forget_prompts",
     "new_job_id",
     "open_database",
     "patiently",

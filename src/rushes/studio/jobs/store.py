@@ -15,6 +15,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from rushes.studio import keys
 from rushes.studio.cost.table import compute
 from rushes.studio.jobs import depth, rows, table
+from rushes.studio.jobs.forget import cut_log
 from rushes.studio.jobs.job import (
     HELD_BY_WORKER,
     INTERRUPTED,
@@ -177,6 +178,7 @@ class JobStore:
             conn.execute(sa.delete(compute).where(compute.c.job_id == job_id))
             if gone.media is not None:
                 note_unused(conn, job_id, gone.media)
+        cut_log(self.engine)
         return Deletion(gone.media)
 
     # A job's way. Each says whether the job was in a state that allows it and so has moved: by True, or by the job
