@@ -166,6 +166,9 @@ class Settings(BaseSettings):
     veo: Veo = Veo()
     cost: Cost = Cost()
     max_queue_depth: int = Field(1000, ge=1)
+    keep_prompts: int | None = (
+        None  # seconds after a video's end, written as 30d; default: as long as the video
+    )
     webhooks_private: bool = False  # whether webhooks may go to addresses that are not public
     webhooks_retry_s: float = Field(
         5, gt=0
@@ -205,9 +208,14 @@ class Settings(BaseSettings):
             return int(cls.model_fields["retention"].default)
         return duration_s(str(value))
 
-    @field_serializer("retention")
-    def _with_unit(self, value: int) -> str:
-        return f"{value}s"
+    @field_validator("keep_prompts", mode="before")
+    @classmethod
+    def _seconds_if_any(cls, value: object) -> int | None:
+        return None if value is None else duration_s(str(value))
+
+    @field_serializer("retention", "keep_prompts")
+    def _with_unit(self, value: int | None) -> str | None:
+        return None if value is None else f"{value}s"
 
     @field_validator("token")
     @classmethod

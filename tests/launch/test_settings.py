@@ -60,6 +60,17 @@ def test_the_token_is_in_no_error_and_no_repr(monkeypatch: pytest.MonkeyPatch) -
     assert "canary" not in str(caught.value)
 
 
+def test_how_long_prompts_are_kept_is_a_time_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().keep_prompts is None
+    monkeypatch.setenv("RUSHES_KEEP_PROMPTS", "30d")
+    settings = load()
+    assert settings.keep_prompts == 30 * 86_400
+    assert settings.model_dump(mode="json")["keep_prompts"] == "2592000s"  # as children are told it
+    monkeypatch.setenv("RUSHES_KEEP_PROMPTS", "forever")
+    with pytest.raises(SettingsError, match="keep_prompts: must be a number with a unit"):
+        load()
+
+
 def test_prices_come_from_variables_or_the_file_and_are_never_negative(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

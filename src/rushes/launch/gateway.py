@@ -10,6 +10,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Final
 
+import sqlalchemy as sa
 import uvicorn
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -25,13 +26,22 @@ from rushes.studio.board import Board
 from rushes.studio.chores import Chores
 from rushes.studio.cost import Book
 from rushes.studio.gateway import create_app
-from rushes.studio.jobs import FileLiveness, JobStore, Reaper, Submitter, open_database, sweep_unused
+from rushes.studio.jobs import (
+    FileLiveness,
+    JobStore,
+    Reaper,
+    Submitter,
+    cut_log,
+    forget_prompts,
+    open_database,
+    sweep_unused,
+)
 from rushes.studio.keys import KeyStore, forget_old
 from rushes.studio.models import offered, veo3
 from rushes.studio.observed import observe
 from rushes.studio.provider import offer_veo
 from rushes.studio.recovery import kill_hung, tell_gone, tell_interrupted
-from rushes.studio.scratch import leaving_nothing
+from rushes.studio.scratch import leaving_nothing, sweep
 from rushes.studio.secret_files import development_secret, hash_key, prompt_key
 from rushes.studio.storage import Media
 from rushes.studio.webhooks import Deliverer, Endpoints, Outbox, Sender
@@ -103,6 +113,9 @@ def run(settings: Settings) -> None:
     chores = Chores(
         lambda: forget_old(engine, at_ns=time.time_ns()),
         lambda: sweep_unused(engine, media.delete),
+        lambda: sweep(settings.scratch_dir, store),
+        lambda: _forget_prompts(engine, settings.keep_prompts),
+        lambda: cut_log(engine),
     )
     background = (reaper, webhooks, chores)
     for each in background:
@@ -124,6 +137,11 @@ def run(settings: Settings) -> None:
             each.stop()
         submitter.close()
         shutdown()
+
+
+def _forget_prompts(engine: sa.Engine, keep_s: int | None) -> None:
+    if keep_s is not None:
+        forget_prompts(engine, ended_before_ns=time.time_ns() - keep_s * 1_000_000_000)
 
 
 def _development_key(keys: KeyStore, secret: str) -> None:

@@ -16,7 +16,7 @@ _LOG: Final = logs.get_logger("gateway")
 class Chores:
     """Calls each of some functions again and again; what one raises is logged and keeps none of the others."""
 
-    def __init__(self, *chores: Callable[[], None], every_s: float = 60.0) -> None:
+    def __init__(self, *chores: Callable[[], object], every_s: float = 60.0) -> None:
         self._chores = chores
         self._every_s = every_s
         self._stop = threading.Event()
