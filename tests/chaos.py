@@ -23,10 +23,15 @@ from rushes.studio.jobs import open_database
 from rushes.studio.keys import Discrepancy, audit
 from studio_processes import Process, StudioProcesses, eventually
 
-__all__ = ["CHECKPOINT_EVERY", "HUNG_AFTER_S", "Account", "Cancelled", "Chaos"]
+__all__ = ["CHECKPOINT_EVERY", "SETTINGS", "STOPPED_S", "Account", "Cancelled", "Chaos"]
 
 CHECKPOINT_EVERY: Final = 5
-HUNG_AFTER_S: Final = 10.0
+STOPPED_S: Final = 13.0
+SETTINGS: Final = {
+    "RUSHES_CHECKPOINT_EVERY": str(CHECKPOINT_EVERY),
+    "RUSHES_WORKER_LEASE_S": "6",  # shorter than a stop: others go on with the work, and then the worker comes back
+    "RUSHES_HUNG_AFTER_S": "10",
+}
 _MODELS: Final = ("MOCHI1", "LTX2", "OPENSORA")
 _STEPS: Final = 24
 _WAIT_S: Final = 1800.0
@@ -156,7 +161,7 @@ class Chaos:
         else:
             self.account.stops[_role(victim)] += 1
             victim.send(signal.SIGSTOP)
-            self._pass(HUNG_AFTER_S + 3)
+            self._pass(STOPPED_S)
             victim.send(signal.SIGCONT)
 
     def _pass(self, seconds: float) -> None:

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from chaos import CHECKPOINT_EVERY, HUNG_AFTER_S, Chaos
+from chaos import CHECKPOINT_EVERY, SETTINGS, Chaos
 from studio_processes import StudioProcesses
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 def test_no_video_is_lost_doubled_or_charged_twice(tmp_path: Path) -> None:
-    settings = {"RUSHES_CHECKPOINT_EVERY": str(CHECKPOINT_EVERY), "RUSHES_HUNG_AFTER_S": str(HUNG_AFTER_S)}
-    with StudioProcesses(tmp_path, roles=("all", "all"), **settings) as studio:
+    with StudioProcesses(tmp_path, roles=("all", "all"), **SETTINGS) as studio:
         chaos = Chaos(studio, seed=5)
         try:
             account = chaos.run(12, kills=4, stops=0)

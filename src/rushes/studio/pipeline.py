@@ -180,7 +180,7 @@ def _run(stages: Iterable[Stage], render: Render, begun_ns: int) -> bool:
 
 def _fail(render: Render, error: BaseException, doing: str) -> None:
     failure = classify(error, doing=doing)
-    render.meter.stop()
+    render.meter.stop("retry")
     failed = render.tools.store.fail(
         render.job.id, code=failure.code, message=failure.message, reason=failure.reason, held=render.job
     )

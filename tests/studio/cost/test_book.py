@@ -90,9 +90,9 @@ def test_a_meter_counts_as_it_goes(book: Book) -> None:
         # What a worker that dies here leaves behind.
         assert [(a.number, a.role, a.seconds) for a in book.attempts("video_1")] == [(2, "generate", 7)]
         clock.now += SECOND
-        meter.stop()
+        meter.stop("retry")
         clock.now += SECOND
-    assert [a.seconds for a in book.attempts("video_1")] == [8]
+    assert [(a.seconds, a.cause) for a in book.attempts("video_1")] == [(8, "retry")]
 
 
 def test_a_database_that_refuses_costs_the_count_and_not_the_video(book: Book) -> None:

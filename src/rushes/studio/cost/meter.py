@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from rushes.studio.cost.attempt import Role
+    from rushes.studio.cost.attempt import Cause, Role
     from rushes.studio.cost.book import Book
     from rushes.studio.cost.device import Device
     from rushes.studio.jobs import Job
@@ -96,21 +96,27 @@ class Meter:
     ) -> None:
         self.stop()
 
-    def stop(self) -> None:
-        """Ends the attempt now; a second time does nothing."""
+    def stop(self, cause: Cause | None = None) -> None:
+        """Ends the attempt now; a second time does nothing.
+
+        Args:
+            cause: why it came to nothing, should another attempt follow.
+        """
         if self._ended.is_set():
             return
         self._ended.set()
         self._thread.join()
-        self._note()
+        self._note(cause)
 
     def _run(self) -> None:
         while not self._ended.wait(self._interval_s):
             self._note()
 
-    def _note(self) -> None:
+    def _note(self, cause: Cause | None = None) -> None:
         end_ns = self._start_ns + self._monotonic() - self._begun
         try:
             self._book.reach(self._job.id, self._job.attempt, end_ns)
+            if cause is not None:
+                self._book.because(self._job.id, self._job.attempt, cause)
         except SQLAlchemyError:
             return  # the next note says more
