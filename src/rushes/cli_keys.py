@@ -8,6 +8,7 @@ import json as json_format
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
 
@@ -64,6 +65,22 @@ def list_keys(json: Json = False, data_dir: DataDir = None) -> None:
         typer.echo(json_format.dumps(found))
     else:
         _print_table([[str(facts[name]) for name in _LISTED] for facts in found], _LISTED)
+
+
+@keys.command()
+def audit(json: Json = False, data_dir: DataDir = None) -> None:
+    """Check that the credits add up: balances, ledger and videos. Exits with 1 if they don't."""
+    with _keys(data_dir) as (_, engine, _):
+        from rushes.studio.keys import audit as look
+
+        found = look(engine)
+    if json:
+        typer.echo(json_format.dumps([asdict(discrepancy) for discrepancy in found]))
+    elif found:
+        _print_table([[d.kind, d.subject, d.text] for d in found], ("what", "of", "wrong"))
+    else:
+        _tell("every balance, reservation, charge and refund adds up")
+    raise typer.Exit(int(bool(found)))
 
 
 @keys.command()

@@ -20,7 +20,8 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         self.env = {"RUSHES_DATA_DIR": str(folder / "data"), "RUSHES_CONFIG_DIR": str(folder / "config")}
-        self.store = KeyStore(open_database(f"sqlite:///{folder}/data/studio.db"))
+        self.engine = open_database(f"sqlite:///{folder}/data/studio.db")
+        self.store = KeyStore(self.engine)
 
     def __call__(self, *arguments: str, **env: str) -> tuple[int, str, str]:
         done = CliRunner(env=self.env | env).invoke(app, ["keys", *arguments])
@@ -156,3 +157,17 @@ def test_a_name_that_several_have_needs_the_id(shell: Shell) -> None:
 def test_a_database_that_can_not_be_used_is_told_without_its_password(shell: Shell) -> None:
     code, _, err = shell("list", RUSHES_JOBS="mysql://me:hunter2@127.0.0.1/x")
     assert (code, "SQLite or PostgreSQL, not 'mysql'" in err, "hunter2" in err) == (1, True, False)
+
+
+def test_an_audit_exits_with_1_and_names_what_is_wrong(shell: Shell) -> None:
+    shell.good("create", "shop", "--credits", "9")
+    assert shell("audit")[:2] == (0, "")
+    assert json.loads(shell.good("audit", "--json")) == []
+    key = shell.store.named("shop")
+    with shell.engine.begin() as conn:
+        conn.exec_driver_sql("UPDATE api_keys SET credits = 10")
+    code, out, _ = shell("audit")
+    assert code == 1
+    assert f"balance\t{key.id}\tits balance is 10 credits, its ledger adds up to 9" in out
+    code, out, _ = shell("audit", "--json")
+    assert (code, json.loads(out)[0]["kind"]) == (1, "balance")
