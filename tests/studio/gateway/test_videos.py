@@ -109,6 +109,19 @@ def test_a_range_is_sent_alone(
     assert response.headers["content-range"] == f"bytes {first}-{first + len(wanted) - 1}/{len(CONTENT)}"
 
 
+def test_head_tells_the_size_and_reads_nothing(
+    client: TestClient, gateway: Gateway, finished: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object) -> None:
+        raise AssertionError("the file was read")
+
+    monkeypatch.setattr(gateway.media, "open", read)
+    response = client.head(f"/v1/videos/{finished}/content")
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["content-length"] == str(len(CONTENT))
+    assert response.headers["accept-ranges"] == "bytes"
+
+
 @pytest.mark.parametrize("asked", ["bytes=9-3", "bytes=0-1,5-6", "lines=1-2", "bytes=-", "junk"])
 def test_what_is_no_single_range_gets_the_whole(client: TestClient, finished: str, asked: str) -> None:
     response = client.get(f"/v1/videos/{finished}/content", headers={"range": asked})

@@ -50,6 +50,8 @@ async def content_response(request: Request, job: Job, media: VideoMedia) -> Res
             (start, end), status = span, 206
             headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
         headers["content-length"] = str(end - start)
+        if request.method == "HEAD":  # nothing is read for a body that nobody gets
+            return Response(status_code=status, headers=headers, media_type="video/mp4")
         return StreamingResponse(
             media.open(job.media, start, end), status, headers=headers, media_type="video/mp4"
         )

@@ -163,24 +163,27 @@ class KeyStore:
         """
         secret, now = new_secret(), self._clock()
         until = now + round(grace_s * 1e9)
-        active = (api_keys.c.id == key_id, api_keys.c.active.is_(sa.true()))
+        this = api_keys.c.id == key_id
         with self._engine.begin() as conn:
+            # First a change, which takes the lock: two at once must not both keep the same former secret.
+            before = conn.execute(
+                sa.update(api_keys)
+                .where(this, api_keys.c.active.is_(sa.true()))
+                .values(last_four=last_four(secret))
+                .returning(api_keys.c.secret_sha256)
+            ).scalar()
+            if before is None:
+                raise UnknownKeyError(key_id, [])
             if grace_s <= 0:
                 conn.execute(
                     sa.update(former_secrets)
                     .where(former_secrets.c.key_id == key_id, former_secrets.c.until_ns > now)
                     .values(until_ns=now)
                 )
-            before = sa.select(api_keys.c.secret_sha256, api_keys.c.id, sa.literal(until, sa.BigInteger))
-            kept = conn.execute(
-                sa.insert(former_secrets).from_select(
-                    ["secret_sha256", "key_id", "until_ns"], before.where(*active)
-                )
+            conn.execute(
+                sa.insert(former_secrets).values(secret_sha256=before, key_id=key_id, until_ns=until)
             )
-            if kept.rowcount != 1:
-                raise UnknownKeyError(key_id, [])
-            values = {"secret_sha256": hash_secret(secret), "last_four": last_four(secret)}
-            conn.execute(sa.update(api_keys).where(*active).values(values))
+            conn.execute(sa.update(api_keys).where(this).values(secret_sha256=hash_secret(secret)))
         return secret
 
     def revoke(self, key_id: str) -> bool:
