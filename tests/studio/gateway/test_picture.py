@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 import io
 import struct
+import time
 import zlib
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from rushes.studio.gateway.errors import ApiError
 from rushes.studio.gateway.picture import fitted
+from rushes.studio.jobs import cut_log, forget_prompts
 from studio.gateway.parts import Gateway
 
 GOOD = {"prompt": "a ball", "model": "LTX2"}
@@ -65,6 +68,28 @@ def test_it_is_kept_encrypted_with_the_job_and_goes_with_it(gateway: Gateway, tm
     gateway.store.cancel(video_id)
     assert gateway.client().delete(f"/v1/videos/{video_id}").json()["deleted"]
     assert gateway.store.picture(video_id) is None
+
+
+@pytest.mark.parametrize("way", ["deleted", "forgotten"])
+def test_what_is_gone_is_gone_from_the_disk(gateway: Gateway, tmp_path: Path, way: str) -> None:
+    video_id = _post(gateway, _file()).json()["id"]
+    engine = gateway.store.engine
+    with engine.connect() as conn:
+        query = sa.text("SELECT encrypted FROM job_pictures WHERE job_id = :id")
+        kept = bytes(conn.execute(query, {"id": video_id}).scalar_one())
+
+    def on_disk() -> bool:
+        return any(kept[20:80] in path.read_bytes() for path in tmp_path.glob("studio.db*"))
+
+    assert on_disk()
+    gateway.store.cancel(video_id)
+    if way == "deleted":
+        gateway.store.delete(video_id)
+    else:
+        assert forget_prompts(engine, ended_before_ns=time.time_ns()) == 1
+    assert gateway.store.picture(video_id) is None
+    assert cut_log(engine)
+    assert not on_disk()
 
 
 @pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")

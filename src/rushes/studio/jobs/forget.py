@@ -14,7 +14,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from rushes.studio.jobs.job import TERMINAL
-from rushes.studio.jobs.table import jobs, prompts
+from rushes.studio.jobs.table import jobs, pictures, prompts
 
 __all__ = ["cut_log", "forget_prompts"]
 
@@ -22,11 +22,12 @@ _PATIENCE_S: Final = 1.0
 
 
 def forget_prompts(engine: sa.Engine, *, ended_before_ns: int) -> int:
-    """Deletes the prompts of jobs that ended before then; how many there were."""
+    """Deletes the prompts, and pictures, of jobs that ended before then; how many there were."""
     ended = sa.select(jobs.c.id).where(
         jobs.c.state.in_(tuple(TERMINAL)), jobs.c.finished_ns < ended_before_ns
     )
     with engine.begin() as conn:
+        conn.execute(sa.delete(pictures).where(pictures.c.job_id.in_(ended)))
         gone = conn.execute(sa.delete(prompts).where(prompts.c.job_id.in_(ended))).rowcount
     if gone:
         cut_log(engine)
