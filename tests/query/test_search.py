@@ -158,13 +158,13 @@ def test_keys_tell_records_apart_and_stay(request_id: str) -> None:
 
 def test_what_was_sent_twice_is_shown_once() -> None:
     request_id = unique("req")
-    once, twice = (
-        {"time_unix_nano": NOW_NS + at * S, "attributes": {"event": event, "request_id": request_id}}
-        for at, event in enumerate(("once", "twice"))
-    )
-    first = logs_request(**twice)
-    again = logs_request(**once)  # the sender repeats what it holds along with the rest
-    again.resource_logs.extend(logs_request(**twice).resource_logs)
+
+    def record(event: str, at_s: int) -> Any:
+        named = {"event": event, "request_id": request_id}
+        return logs_request(time_unix_nano=NOW_NS + at_s * S, attributes=named)
+
+    first, again = record("twice", 1), record("once", 0)
+    again.resource_logs.extend(first.resource_logs)  # the sender repeats what it holds along with the rest
     send("logs", first)
     send("logs", again)
     logs = Logs(shared_store())
