@@ -16,8 +16,10 @@ import httpx
 import psutil
 
 from rushes.launch import local
+from rushes.studio.board import Board
+from rushes.studio.jobs import FileLiveness, Workers, open_database
 
-__all__ = ["Platform", "eventually", "start", "stop"]
+__all__ = ["Platform", "board_of", "eventually", "start", "stop"]
 
 T = TypeVar("T")
 
@@ -149,3 +151,9 @@ def stop(platform: Platform) -> list[psutil.Process]:
     output, _ = platform.process.communicate(timeout=90)
     assert platform.process.returncode == 0, output
     return psutil.wait_procs(processes, timeout=10)[1]
+
+
+def board_of(platform: Platform) -> Board:
+    """What the platform's workers say of themselves."""
+    workers = Workers(open_database(f"sqlite:///{platform.data_dir}/studio.db"))
+    return Board(workers, FileLiveness(platform.data_dir / "workers"), lease_s=15)

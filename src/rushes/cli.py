@@ -205,6 +205,7 @@ def gateway(data_dir: DataDir = None, gateway_port: GatewayPort = None) -> None:
 def worker(
     role: Annotated[str, typer.Option(help="encode, generate or all.")] = "all",
     id: Annotated[str | None, typer.Option(help="Unique among workers.", show_default="<role>-<pid>")] = None,
+    realtime: Annotated[bool, typer.Option("--realtime", help="Take realtime jobs only.")] = False,
     data_dir: DataDir = None,
 ) -> None:
     """Run one worker of the studio."""
@@ -218,7 +219,7 @@ def worker(
         need("studio", error)
     try:
         with storage_errors():
-            run(settings, role, id)
+            run(settings, role, id, realtime=realtime)
     except (WorkerBusyError, ValueError) as error:
         die(error)
 

@@ -30,8 +30,9 @@ from pydantic_settings import (
 )
 
 from rushes.catalog import MODELS
+from rushes.catalog import Tier as TierName
 
-__all__ = ["Cost", "Scrape", "Settings", "SettingsError", "Veo", "duration_s", "load"]
+__all__ = ["Cost", "Scrape", "Settings", "SettingsError", "Tier", "Veo", "duration_s", "load"]
 
 _DURATION = re.compile(r"(?P<count>\d+) ?(?P<unit>[smhdw])")
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
@@ -127,6 +128,17 @@ class Cost(BaseModel):
         return self.gpu_usd_per_hour[max(parts, key=len)] if parts else None
 
 
+class Tier(BaseModel):
+    """A tier's share of the workers and its limits: a `[tiers.premium]` of rushes.toml."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    weight: float | None = Field(None, gt=0, le=1000)  # against the other tiers'
+    max_queued: int | None = Field(None, ge=1)  # jobs that may wait before new ones are refused
+    max_running: int | None = Field(None, ge=1)  # jobs that may be on workers at once
+    time_limit_s: float | None = Field(None, gt=0)  # how long a job may be on a worker
+
+
 class Settings(BaseSettings):
     """All settings of `rushes up` and of the processes that it starts."""
 
@@ -176,6 +188,14 @@ class Settings(BaseSettings):
     webhooks_give_up_s: float = Field(
         72 * 3600, ge=0
     )  # how long after a video's end its webhook is still sent
+    tiers: dict[TierName, Tier] = Field(default_factory=dict)
+    realtime_workers: int = Field(0, ge=0, le=64)  # generate workers that take realtime jobs only
+    warm_patience_s: float = Field(20, ge=0)  # how much younger a job may go first whose model is in memory
+    max_retries: int = Field(2, ge=0, le=20)  # of a job that may go well another time
+    model_memory_gib: float | None = Field(
+        None, gt=0
+    )  # for models in a worker's memory; default: all are kept
+    worker_lease_s: float = Field(15, ge=3)  # how long a worker may be silent before it counts as dead
     otlp_endpoint: str | None = None
     torch_threads: int | None = Field(None, ge=1)
     checkpoint_every: int = Field(10, ge=0)  # the loop is saved after every n-th denoising step; 0: never
@@ -236,6 +256,13 @@ class Settings(BaseSettings):
                     f"there is no model {name!r} that takes weights; there are {', '.join(_WEIGHTED)}"
                 )
         return {name.upper(): folder and folder.expanduser().absolute() for name, folder in value.items()}
+
+    @field_validator("tiers")
+    @classmethod
+    def _no_weight_for_realtime(cls, value: dict[TierName, Tier]) -> dict[TierName, Tier]:
+        if (realtime := value.get("realtime")) and realtime.weight is not None:
+            raise ValueError("realtime goes before all other tiers, so that a weight means nothing to it")
+        return value
 
     @model_validator(mode="after")
     def _loopback_or_token(self) -> Settings:

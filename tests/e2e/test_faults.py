@@ -14,8 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from platform_process import Platform, eventually, start, stop
-from rushes.studio.board import Board
+from platform_process import Platform, board_of, eventually, start, stop
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -50,7 +49,7 @@ def test_a_killed_workers_video_goes_on_from_its_last_checkpoint(platform: Platf
     expected = platform.content(undisturbed)
     video_id, trace_id = platform.submit(**LONG, seed=11)
     eventually(lambda: platform.video(video_id)["progress"] > 30, what="the first checkpoint")
-    (worker,) = (w for w in Board(platform.data_dir / "workers").workers() if w.worker_id == "generate-0")
+    (worker,) = (w for w in board_of(platform).workers() if w.worker_id == "generate-0")
     os.kill(worker.pid, signal.SIGKILL)
     assert platform.ended(video_id)["status"] == "completed"
     assert platform.content(video_id) == expected
@@ -115,7 +114,7 @@ def test_a_full_disk_and_weights_that_are_not_there(tmp_path: Path) -> None:
         assert str(gone) in refused.json()["error"]["message"]
 
         shutil.rmtree(vanishing)
-        board = Board(platform.data_dir / "workers")
+        board = board_of(platform)
         (encoder,) = (w for w in board.workers() if w.worker_id == "encode-0")
         os.kill(encoder.pid, signal.SIGTERM)  # so that it is started again and has to load the weights
         eventually(

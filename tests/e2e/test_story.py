@@ -200,7 +200,7 @@ def test_every_event_of_a_healthy_platform_is_logged(platform: Platform) -> None
     _scenario(platform)
     # What is logged only when something breaks, by libraries, or at DEBUG has tests of its own.
     broken = re.compile(
-        r"scrape\..*|generation\.checkpoint\..*|generation\.job\.(interrupted|resumed)|worker\.(lost|stopped|status\.changed)|process\.exited|ingest\..*|telemetry\..*|gpu\..*|log\.message|.*\.request\.failed|instrument\..*|webhook\..*"
+        r"scrape\..*|generation\.checkpoint\..*|generation\.job\.(interrupted|resumed|retried)|generation\.model\.evicted|worker\.(lost|stopped|status\.changed)|process\.exited|ingest\..*|telemetry\..*|gpu\..*|log\.message|.*\.request\.failed|instrument\..*|webhook\..*"
     )
     expected = {name for name in EVENTS if not broken.fullmatch(name)}
 

@@ -7,11 +7,12 @@ import io
 import json
 import secrets
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import av
 import numpy as np
@@ -33,13 +34,13 @@ from rushes.studio.jobs import (
     JobState,
     JobStore,
     Stage,
-    Submitter,
+    TierPolicy,
     new_job_id,
     open_database,
 )
 from rushes.studio.keys import KeyStore
 from rushes.studio.models import CheckpointError, WeightsMissing, available
-from rushes.studio.recovery import encode_again
+from rushes.studio.recovery import encode_again, pause_before
 from rushes.studio.render import Render, Tools
 from rushes.studio.safety import Blocklist
 from rushes.studio.shelf import Shelf
@@ -55,7 +56,6 @@ class Studio:
     tools: Tools
     store: JobStore
     keys: KeyStore
-    submitter: Submitter
 
     def submit(
         self, model: str, prompt: str = PROMPT, *, picture: bytes | None = None, **changes: object
@@ -83,9 +83,7 @@ class Studio:
             stages=(Stage("gateway", accepted, accepted),),
         )
         job = replace(job, **changes)  # type: ignore[arg-type]  # a test's own keyword arguments
-        self.store.create(
-            job, key=key, prompt=JobPrompt(prompt, ""), picture=picture, enqueue=self.submitter.enqueue
-        )
+        self.store.create(job, key=key, prompt=JobPrompt(prompt, ""), picture=picture)
         return job.id
 
     def encode(self, job_id: str) -> bool:
@@ -93,7 +91,7 @@ class Studio:
         assert job is not None
         ready = pipeline.encode(job, self.tools)
         if ready:
-            assert self.store.enqueue_generation(job, self.submitter.enqueue)
+            assert self.store.enqueue_generation(job)
         return ready
 
     def generate(self, job_id: str) -> Job:
@@ -117,7 +115,6 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
 def studio(tmp_path: Path, shelf: Shelf, recorded: Recorded) -> Iterator[Studio]:
     engine = open_database(f"sqlite:///{tmp_path / 'studio.db'}")
     store = JobStore(engine, prompt_key=Fernet.generate_key())
-    submitter = Submitter(engine)
     tools = Tools(
         store=store,
         ending=outcome.Ending(engine),
@@ -127,10 +124,9 @@ def studio(tmp_path: Path, shelf: Shelf, recorded: Recorded) -> Iterator[Studio]
         scratch=tmp_path / "scratch",
         worker_id="test-0",
         hash_key=b"0" * 32,
-        encode_again=encode_again(store, submitter),
+        encode_again=encode_again(store),
     )
-    yield Studio(tools, store, KeyStore(engine), submitter)
-    submitter.close()
+    yield Studio(tools, store, KeyStore(engine))
     engine.dispose()
 
 
@@ -356,7 +352,7 @@ def test_a_lost_workers_video_goes_on_from_the_last_usable_checkpoint(
     series = f'model="OPENSORA",tier="{lost.tier}"'
     before = {name: _value(recorded, name, series) for name in _RECOVERY}
 
-    assert studio.store.recover(lost, studio.submitter.enqueue)
+    assert studio.store.recover(lost)
     job = studio.generate(job_id)
     assert job.state is JobState.COMPLETED, job.error_message
     assert (job.recoveries, job.attempt) == (1, 4)
@@ -393,7 +389,7 @@ def test_a_worker_that_was_taken_for_dead_changes_nothing(
     def overtaken(job: Job, step: int) -> bool:
         if step == 3 and not done:
             done.append(job)
-            assert studio.store.recover(job, studio.submitter.enqueue)
+            assert studio.store.recover(job)
             done.append(studio.generate(job_id))
         return inner(job, step)
 
@@ -406,6 +402,136 @@ def test_a_worker_that_was_taken_for_dead_changes_nothing(
     assert not studio.store.reserve_media(done[0], "sha256/bb.mp4")
     assert [s.name for s in recorded.spans.get_finished_spans()].count("video_generation_request") == 1
     assert (Path(studio.tools.media.location) / str(after.media)).exists()
+
+
+def _once(monkeypatch: pytest.MonkeyPatch, studio: Studio, error: Exception) -> list[str]:
+    """OPENSORA's decoder raises the error the first time; what is told in the end is how often it was called."""
+    calls: list[str] = []
+    with studio.tools.shelf.use("OPENSORA") as backend:
+        decode = backend.decode
+
+    def failing(*arguments: Any) -> Any:
+        vae = backend.pipeline("generate").vae  # type: ignore[attr-defined]
+        calls.append("in tiles" if vae.use_tiling else "at once")
+        if len(calls) == 1:
+            raise error
+        return decode(*arguments)
+
+    monkeypatch.setattr(backend, "decode", failing)
+    return calls
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch has it, by name."""
+
+
+class AcceleratorError(RuntimeError):
+    """Likewise."""
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(OutOfMemoryError("zebracanary"), "oom"), (AcceleratorError("zebracanary"), "cuda_error")],
+)
+def test_what_may_go_well_another_time_is_tried_again_from_the_last_checkpoint(
+    studio: Studio,
+    recorded: Recorded,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    reason: str,
+) -> None:
+    stopping = threading.Event()
+    studio.tools = replace(studio.tools, max_retries=2, checkpoint_every=2, stopping=stopping)
+    calls = _once(monkeypatch, studio, error)
+    series = f'model="OPENSORA",reason="{reason}"'
+    before = _value(recorded, "rushes_retries_total", series)
+    job_id = studio.submit("OPENSORA", steps=5)
+    studio.encode(job_id)
+    back = studio.generate(job_id)
+    assert (back.state, back.retries, back.recoveries) == (JobState.WAITING, 1, 0)
+    assert back.ready_ns > time.time_ns() + 3 * 10**9
+    assert stopping.is_set() == (reason == "cuda_error")  # its process is of no more use
+    job = studio.generate(job_id)
+    assert job.state is JobState.COMPLETED, job.error_message
+    assert calls == ["at once", "in tiles" if reason == "oom" else "at once"]
+    steps = [s.name for s in recorded.spans.get_finished_spans() if s.name.startswith("step_")]
+    assert steps[5:] == ["step_5"]
+    assert _value(recorded, "rushes_retries_total", series) == before + 1
+    assert recorded.span("rushes.retried").attributes["reason"] == reason  # type: ignore[index]
+    setup = [
+        dict(s.attributes or {}) for s in recorded.spans.get_finished_spans() if s.name == "worker_setup"
+    ]
+    assert [a.get("rushes.careful") for a in setup] == [None, True if reason == "oom" else None]
+    assert "rushes.retried" in [stage.name for stage in job.stages]
+    ratio = recorded.span("video_generation_request").attributes["rushes.attributed_ratio"]  # type: ignore[index]
+    assert isinstance(ratio, float)
+    assert ratio > 0.95
+    told = [str(log.log_record.attributes) for log in recorded.logs.get_finished_logs()]
+    assert any("generation.job.retried" in line for line in told)
+
+
+def test_tries_come_to_an_end(studio: Studio, recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    studio.tools = replace(studio.tools, max_retries=1)
+    job_id = studio.submit("OPENSORA")
+    studio.encode(job_id)
+    for state in (JobState.WAITING, JobState.FAILED):
+        with monkeypatch.context() as broken:
+            _once(broken, studio, OutOfMemoryError())
+            assert studio.generate(job_id).state is state
+    job = studio.job(job_id)
+    assert (job.failure_reason, job.retries, job.credits_charged) == ("oom", 1, 0)
+
+
+def test_tries_are_further_and_further_apart_and_not_at_the_same_time(studio: Studio) -> None:
+    job = studio.job(studio.submit("OPENSORA"))
+    failure = Failure("provider", "provider_quota_exceeded", "text", transient=True)
+    pauses = [pause_before(replace(job, retries=n), failure) for n in (0, 1, 2, 9)]
+    for pause, least in zip(pauses, (5, 10, 20, 300), strict=True):
+        assert least <= pause <= least * 1.25
+    assert pauses[0] == pause_before(job, failure)
+    assert pause_before(job, replace(failure, retry_after_s=37.0)) == 37.0
+    assert len({pause_before(replace(job, id=str(n)), failure) for n in range(20)}) == 20
+
+
+@pytest.mark.parametrize("limit_s", [0.0, 3600.0])
+def test_a_job_may_take_as_long_as_its_tier_allows(
+    studio: Studio, recorded: Recorded, limit_s: float
+) -> None:
+    policies = {"premium": TierPolicy(time_limit_s=limit_s)}
+    studio.tools = replace(studio.tools, policies=policies, max_retries=2)
+    series = 'model="OPENSORA",tier="premium"'
+    before = _value(recorded, "job_timeout_total", series)
+    job_id = studio.submit("OPENSORA")
+    studio.encode(job_id)
+    job = studio.generate(job_id)
+    if limit_s:
+        assert job.state is JobState.COMPLETED
+        return
+    assert (job.state, job.failure_reason, job.error_code) == (
+        JobState.FAILED,
+        "timeout",
+        "time_limit_exceeded",
+    )
+    assert job.error_message == "the video took longer than the 0 s that tier premium allows"
+    assert (job.credits_charged, job.retries) == (0, 0)
+    assert _value(recorded, "job_timeout_total", series) == before + 1
+
+
+def test_time_runs_out_within_a_step(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = studio.submit("OPENSORA", steps=50)
+    studio.encode(job_id)
+    limits: dict[str, TierPolicy] = {}
+    studio.tools = replace(studio.tools, policies=limits)
+    inner = studio.store.set_progress
+
+    def late(job: Job, step: int) -> bool:
+        if step == 3:
+            limits["premium"] = TierPolicy(time_limit_s=0)
+        return inner(job, step)
+
+    monkeypatch.setattr(studio.store, "set_progress", late)
+    job = studio.generate(job_id)
+    assert (job.failure_reason, job.step) == ("timeout", 3)
 
 
 def test_a_missing_folder_of_weights_names_it_and_the_setting(
@@ -443,7 +569,8 @@ def test_an_encoder_that_quotes_the_prompt_in_its_error_is_not_quoted(
     gate = AccountedSpans(sent, Account("spans", 100), delay_ms=3_600_000)
     assert recorded.telemetry.tracers is not None
     recorded.telemetry.tracers.add_span_processor(gate)
-    backend = studio.tools.shelf.get("MOCHI1")
+    with studio.tools.shelf.use("MOCHI1") as backend:
+        pass  # it stays in memory
     monkeypatch.setattr(backend, "encode", lambda text, _negative: int(f"no token for {text!r}"))
     job_id = studio.submit("MOCHI1")
     assert not studio.encode(job_id)
@@ -538,7 +665,7 @@ def test_work_after_a_checkpoint_that_went_with_its_worker_is_waste(
         patch.setattr(pipeline, "GENERATE", stages)
         with pytest.raises(KeyboardInterrupt):
             pipeline.generate(lost, studio.tools)
-    assert studio.store.recover(studio.job(job_id), studio.submitter.enqueue)
+    assert studio.store.recover(studio.job(job_id))
     assert studio.generate(job_id).state is JobState.COMPLETED
     first, last = (a for a in Book(studio.store.engine).attempts(job_id) if a.role == "generate")
     assert first.start_ns < first.kept_ns < first.end_ns

@@ -36,7 +36,6 @@ from rushes.studio.jobs import (
     JobStore,
     Operations,
     Stage,
-    Submitter,
     new_job_id,
     open_database,
 )
@@ -61,7 +60,6 @@ class Studio:
     tools: Tools
     store: JobStore
     keys: KeyStore
-    submitter: Submitter
     api: Api
     executor: str = "veo-0.1.00000000"
 
@@ -94,7 +92,6 @@ class Studio:
             key=key,
             prompt=JobPrompt(prompt, "canary blur"),
             picture=picture,
-            enqueue=self.submitter.enqueue,
         )
         return job.id
 
@@ -103,7 +100,7 @@ class Studio:
         assert job is not None
         ready = pipeline.encode(job, self.tools)
         if ready:
-            assert self.store.enqueue_generation(job, self.submitter.enqueue)
+            assert self.store.enqueue_generation(job)
         return ready
 
     def generate(self, job_id: str) -> Job:
@@ -135,7 +132,6 @@ def studio(tmp_path: Path, recorded: Recorded, service: str) -> Iterator[Studio]
     vertex = service == "vertex"
     engine = open_database(f"sqlite:///{tmp_path / 'studio.db'}")
     store = JobStore(engine, prompt_key=Fernet.generate_key())
-    submitter = Submitter(engine)
     with serve(vertex=vertex) as api:
         settings = Veo(api_key=SecretStr(KEY), vertex=vertex, url=api.url, poll_s=0.01, timeout_s=30)
         with Provider(settings) as provider:
@@ -152,8 +148,7 @@ def studio(tmp_path: Path, recorded: Recorded, service: str) -> Iterator[Studio]
                 hash_key=b"0" * 32,
                 provider=provider,
             )
-            yield Studio(tools, store, KeyStore(engine), submitter, api)
-    submitter.close()
+            yield Studio(tools, store, KeyStore(engine), api)
     engine.dispose()
 
 
@@ -287,6 +282,30 @@ def test_what_the_provider_refuses_fails_the_job_for_its_reason(
 
 
 @only_vertex
+def test_an_order_that_was_refused_for_want_of_quota_is_sent_again(studio: Studio) -> None:
+    studio.api.submit = [error(429, "RESOURCE_EXHAUSTED")]
+    studio.tools = replace(studio.tools, max_retries=1)
+    back = studio.made()
+    assert (back.state, back.retries) == (JobState.WAITING, 1)
+    studio.api.submit = []
+    sends(studio.api, mp4())
+    job = studio.generate(back.id)
+    assert job.state is JobState.COMPLETED, job.error_message
+    assert studio.api.count("submit") == 2
+
+
+@only_vertex
+def test_an_order_that_may_have_arrived_is_not_sent_again(studio: Studio) -> None:
+    studio.api.submit = [error(500, "INTERNAL")]
+    studio.tools = replace(studio.tools, max_retries=1)
+    back = studio.made()
+    assert back.state is JobState.WAITING
+    job = studio.generate(back.id)
+    assert (job.state, job.error_code) == (JobState.FAILED, "provider_order_unknown")
+    assert studio.api.count("submit") == 1
+
+
+@only_vertex
 def test_a_file_that_is_no_video_fails_the_job(studio: Studio, recorded: Recorded) -> None:
     box = (20).to_bytes(4, "big")
     sends(studio.api, b"".join((box + kind).ljust(20, b"\0") for kind in (b"ftyp", b"moov", b"mdat")))
@@ -337,9 +356,8 @@ def test_another_worker_fetches_what_was_ordered(studio: Studio, recorded: Recor
     studio.api.answer = inner  # type: ignore[method-assign]
     sends(studio.api, mp4())
 
-    assert studio.store.recover(left, studio.submitter.enqueue)
-    assert not studio.store.recover(left, studio.submitter.enqueue)  # it is in nobody's hand now
-    assert studio.submitter.active() == {job_id}
+    assert studio.store.recover(left)
+    assert not studio.store.recover(left)  # it is in nobody's hand now
     studio.tools = replace(studio.tools, stopping=threading.Event())
     studio.executor = "veo-1.2.00000000"
     job = studio.generate(job_id)

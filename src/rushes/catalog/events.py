@@ -25,6 +25,7 @@ _FIELDS: Final = {
     "duration_seconds": "from acceptance to the end",
     "queue_wait_seconds": "time in the queue",
     "queue_depth": "jobs waiting",
+    "retry_after_seconds": "time until the next try",
     "media": "content-addressed name of the stored video",
     "size_bytes": "size in bytes",
     "duration_ms": "how long it took, in milliseconds",
@@ -107,6 +108,13 @@ _LIST: Final = (
         "job back on its queue: its worker was lost",
         "model", "tier", "pid", "step", "total_steps", "error",
     ),
+    _event(
+        "generation.job.retried",
+        Level.WARN,
+        "job back on its queue: another try may go well",
+        "model", "tier", "reason", "retry_after_seconds", "error",
+    ),
+    _event("generation.model.evicted", Level.INFO, "model evicted", "model", "size_bytes", "worker_role"),
     _event(
         "generation.job.resumed",
         Level.INFO,

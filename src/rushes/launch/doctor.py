@@ -47,7 +47,7 @@ def _installed() -> Iterator[Finding]:
         ("server", "chdb"),
         ("studio", "torch"),
         ("studio", "diffusers"),
-        ("studio", "dbos"),
+        ("studio", "sqlalchemy"),
     ):
         found = importlib.util.find_spec(module) is not None
         text = "installed" if found else f'missing: pip install "rushes[{extra}]"'

@@ -29,8 +29,9 @@ from rushes.studio.gateway import create_app
 from rushes.studio.jobs import (
     FileLiveness,
     JobStore,
+    Outlook,
     Reaper,
-    Submitter,
+    Workers,
     cut_log,
     forget_prompts,
     open_database,
@@ -39,6 +40,7 @@ from rushes.studio.jobs import (
 from rushes.studio.keys import KeyStore, forget_old
 from rushes.studio.models import offered, veo3
 from rushes.studio.observed import observe
+from rushes.studio.policies import tier_policies
 from rushes.studio.provider import offer_veo
 from rushes.studio.recovery import kill_hung, tell_gone, tell_interrupted
 from rushes.studio.scratch import leaving_nothing, sweep
@@ -65,7 +67,6 @@ def run(settings: Settings) -> None:
     store = JobStore(engine, prompt_key=key)
     keys = KeyStore(engine)
     _development_key(keys, development_secret(settings))
-    submitter = Submitter(engine)
     cards, missing = offered(settings.weights)
     for reason in missing.values():
         _LOG.error("log.message", error=reason)
@@ -79,29 +80,36 @@ def run(settings: Settings) -> None:
     media = Media(settings.storage_url)
     ending = outcome.Ending(engine, credit_usd=settings.cost.credit_usd)
     ended = partial(leaving_nothing, store=store, media=media, scratch=settings.scratch_dir)
-    observe(store, keys, Board(settings.workers_dir), cards)
+    policies = tier_policies(settings)
+    workers, liveness = Workers(engine), FileLiveness(settings.workers_dir)
+    observe(store, keys, Board(workers, liveness, lease_s=settings.worker_lease_s), cards)
     _zero_counters()
-    liveness = FileLiveness(settings.workers_dir)
     reaper = Reaper(
         store,
-        submitter,
+        workers,
         liveness,
         on_lost=ended(ending.failed),
         on_recovered=tell_interrupted,
         on_gone=tell_gone,
         on_hung=kill_hung(liveness, Book(engine)),
+        lease_s=settings.worker_lease_s,
         hung_after_s=settings.hung_after_s,
+        policies=policies,
     )
     app = create_app(
         store=store,
-        submitter=submitter,
         keys=keys,
         cards=cards,
         media=media,
         unavailable=missing,
         prices={name: settings.prices.get(name, settings.price) for name in cards},
         on_cancelled=ended(ending.cancelled),
-        max_queue_depth=settings.max_queue_depth,
+        outlook=Outlook(
+            engine,
+            policies=policies,
+            max_queued=settings.max_queue_depth,
+            lease_s=settings.worker_lease_s,
+        ),
         hash_key=hash_key(settings),
         extra_routes=[Route("/metrics", _metrics_endpoint(settings))],
     )
@@ -135,7 +143,6 @@ def run(settings: Settings) -> None:
     finally:
         for each in background:
             each.stop()
-        submitter.close()
         shutdown()
 
 

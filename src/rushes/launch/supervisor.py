@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import httpx
@@ -21,6 +21,10 @@ from rushes.launch.lifetime import stop_on_signals
 from rushes.launch.ports import reserve
 from rushes.sdk import configure, logs, shutdown
 from rushes.settings import Settings
+
+if TYPE_CHECKING:
+    from rushes.studio.board import Board
+    from rushes.studio.jobs import WorkerInfo
 
 __all__ = ["AlreadyRunning", "Supervisor"]
 
@@ -37,7 +41,7 @@ class AlreadyRunning(Exception):  # noqa: N818 - says what is the case
 
 
 class Supervisor:
-    """One control room and, with the studio, one gateway, one encode worker and `workers` generate workers."""
+    """One control room and, with the studio, one gateway, one encode worker and the generate workers."""
 
     def __init__(
         self, settings: Settings, say: Callable[[str], None], on_line: Callable[[str], None] | None
@@ -57,6 +61,7 @@ class Supervisor:
         )
         self._held = self._hold(settings.data_dir)
         self._told: list[str] = []
+        self._board: Board | None = None
         logs_dir = settings.data_dir / "logs"
         logs_dir.mkdir(exist_ok=True)
         environment = self._environment()
@@ -64,13 +69,17 @@ class Supervisor:
         self._gateway = Child("gateway", ["gateway"], environment, logs_dir, on_line)
         self._workers = [
             Child(
-                f"{role}-{n}",
-                ["worker", "--role", role, "--id", f"{role}-{n}"],
+                f"{name}-{n}",
+                ["worker", *arguments, "--id", f"{name}-{n}"],
                 environment,
                 logs_dir,
                 on_line,
             )
-            for role, count in (("encode", 1), ("generate", settings.workers))
+            for name, count, *arguments in (
+                ("encode", 1, "--role", "encode"),
+                ("generate", settings.workers, "--role", "generate"),
+                ("realtime", settings.realtime_workers, "--role", "generate", "--realtime"),
+            )
             for n in range(count)
         ]
 
@@ -159,21 +168,29 @@ class Supervisor:
     def _workers_loaded(self) -> bool:
         if not self._settings.studio:
             return True
-        from rushes.studio.board import Board
-
-        states = {w.worker_id: w.state for w in Board(self._settings.workers_dir).workers()}
+        states = {w.worker_id: w.state for w in self._told_workers()}
         return all(states.get(w.name) in {"idle", "generating"} for w in self._workers)
 
     def _metrics(self) -> list[str]:
         """Every /metrics URL; fewer than processes while some have not told theirs yet."""
         urls = [f"{self._url(self._settings.port)}/metrics"]
         if self._settings.studio:
-            from rushes.studio.board import Board
-
             urls.append(f"{self._url(self._settings.gateway_port)}/metrics")
-            pids = {w.pid for w in self._workers}
-            urls.extend(w.metrics for w in Board(self._settings.workers_dir).workers() if w.pid in pids)
+            urls.extend(w.metrics for w in self._told_workers() if w.metrics)
         return urls
+
+    def _told_workers(self) -> list[WorkerInfo]:
+        """Our workers, as they say to be."""
+        if self._board is None:
+            from rushes.studio.board import Board
+            from rushes.studio.jobs import FileLiveness, Workers, open_database
+
+            settings = self._settings
+            workers = Workers(open_database(settings.jobs_url))
+            liveness = FileLiveness(settings.workers_dir)
+            self._board = Board(workers, liveness, lease_s=settings.worker_lease_s)
+        ours = {(w.name, w.pid) for w in self._workers}
+        return [w for w in self._board.workers() if (w.worker_id, w.pid) in ours]
 
     def _write_local(self) -> None:
         settings = self._settings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from typing import cast
 
 from rushes.launch.lifetime import end_with_parent, stop_on_signals
@@ -13,11 +12,12 @@ from rushes.studio.worker import Role, work
 __all__ = ["run"]
 
 
-def run(settings: Settings, role: str, worker_id: str | None) -> None:
-    """Works until SIGTERM. Raises WorkerBusyError, ValueError for a malformed id."""
+def run(settings: Settings, role: str, worker_id: str | None, *, realtime: bool) -> None:
+    """Works until SIGTERM, with `realtime` at realtime jobs only. Raises WorkerBusyError; ValueError: malformed id."""
     stop = stop_on_signals()
     end_with_parent()
-    work(settings, cast("Role", role), worker_id or f"{role}-{os.getpid()}", stop)
-    # A render that outlasted its time still runs in a thread that nothing ends but the process.
-    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
-        os._exit(0)
+    name = worker_id or f"{'realtime' if realtime else role}-{os.getpid()}"
+    if not work(settings, cast("Role", role), name, stop, realtime=realtime):
+        os._exit(
+            0
+        )  # a render that outlasted its time still runs in a thread that nothing ends but the process

@@ -1,69 +1,55 @@
-"""What each worker is doing, written by the worker beside its lock file and read by whoever shows or scrapes it.
+"""What each worker is doing, for whoever shows or scrapes it.
 
-A file's word counts only while its worker lives: a killed worker is offline, whatever it wrote last.
+A worker's word counts only while it lives: a killed one is offline, whatever it wrote last.
 """
 
 from __future__ import annotations
 
-import json
-import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Final, Literal
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from sqlalchemy.exc import OperationalError
 
 from rushes.catalog import WORKER_STATES
-from rushes.studio.jobs import FileLiveness
+from rushes.studio.jobs import Liveness, WorkerInfo, Workers
 
-__all__ = ["Board", "WorkerInfo"]
-
-State = Literal["loading", "idle", "generating", "draining", "offline"]
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerInfo:
-    """One worker: `metrics` is the URL of its /metrics, `devices` the GPUs it works on, as CUDA_VISIBLE_DEVICES."""
-
-    worker_id: str
-    role: str
-    executor_id: str
-    pid: int
-    state: State
-    metrics: str
-    devices: str = ""
+__all__ = ["Board"]
 
 
 class Board:
-    """The workers' state files in one folder."""
+    """The workers of one database: those on this host by their locks, all by how long they have been silent."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder: Final = folder
-        self._liveness: Final = FileLiveness(folder)
-
-    def publish(self, info: WorkerInfo) -> None:
-        """Replaces the worker's file."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{info.worker_id}.json"
-        part = path.with_suffix(f".{secrets.token_hex(4)}.part")
-        part.write_text(json.dumps(asdict(info)))
-        part.replace(path)
-
-    def withdraw(self, worker_id: str) -> None:
-        """Forgets a worker that ended in order."""
-        (self._folder / f"{worker_id}.json").unlink(missing_ok=True)
+    def __init__(
+        self,
+        workers: Workers,
+        liveness: Liveness,
+        *,
+        lease_s: float,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._workers: Final = workers
+        self._liveness: Final = liveness
+        self._lease_ns: Final = round(lease_s * 1e9)
+        self._clock: Final = clock
+        self._last: list[WorkerInfo] = []
 
     def workers(self) -> list[WorkerInfo]:
-        """All workers that have not ended in order; those that died are offline."""
-        found = []
-        for path in sorted(self._folder.glob("*.json")):
-            try:
-                info = WorkerInfo(**json.loads(path.read_text()))
-            except (OSError, ValueError, TypeError):
-                continue  # replaced or withdrawn this moment
-            if not self._liveness.alive(info.executor_id):
-                info = WorkerInfo(**{**asdict(info), "state": "offline", "metrics": ""})
-            found.append(info)
-        return found
+        """All workers that have not ended in order; those that died are offline. As of last time, if the database
+        refuses.
+        """
+        try:
+            found = self._workers.all()
+        except OperationalError:
+            found = self._last
+        self._last = found
+        return [info if self._lives(info) else replace(info, state="offline", metrics="") for info in found]
+
+    def _lives(self, info: WorkerInfo) -> bool:
+        if self._clock() - info.seen_ns > self._lease_ns:
+            return False
+        return self._liveness.alive(info.executor_id) or not self._liveness.known(info.executor_id)
 
     def count(self) -> Iterable[tuple[float, Mapping[str, str]]]:
         """Observations for worker_count_total."""

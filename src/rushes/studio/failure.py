@@ -12,7 +12,15 @@ from rushes.studio.models.errors import CheckpointError, UnknownModel, Unsupport
 from rushes.studio.storage import StorageError
 from rushes.studio.transcode import TranscodeError
 
-__all__ = ["Cancelled", "EncodingLost", "Failure", "ProviderError", "SafetyBlocked", "classify"]
+__all__ = [
+    "Cancelled",
+    "EncodingLost",
+    "Failure",
+    "ProviderError",
+    "SafetyBlocked",
+    "TimeLimitExceeded",
+    "classify",
+]
 
 
 class Cancelled(Stopped):
@@ -32,21 +40,37 @@ class EncodingLost(Exception):  # noqa: N818 - it says what happened
 
 
 class ProviderError(Exception):
-    """Somebody else's API made no video; carries what to say of it."""
+    """Somebody else's API made no video; carries what to say of it, and whether it may make it another time."""
 
-    def __init__(self, reason: Reason, code: str, message: str) -> None:
+    def __init__(
+        self,
+        reason: Reason,
+        code: str,
+        message: str,
+        *,
+        transient: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(message)
-        self.reason: Final[Reason] = reason
-        self.code: Final = code
+        self.failure: Final = Failure(reason, code, message, transient, retry_after_s)
+
+
+class TimeLimitExceeded(Exception):  # noqa: N818 - it says what happened
+    """The job took longer than its tier allows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """`code` and `message` go to the caller, `reason` is the label of video_generation_failure_total."""
+    """`code` and `message` go to the caller, `reason` is the label of video_generation_failure_total.
+
+    `transient`: the same may go well another time, and not before `retry_after_s` if that is known.
+    """
 
     reason: Reason
     code: str
     message: str
+    transient: bool = False
+    retry_after_s: float | None = None
 
 
 # Our own errors, whose texts are fit for the caller: the type, the reason, the code.
@@ -58,6 +82,7 @@ _TOLD: Final[tuple[tuple[type[Exception], Reason, str], ...]] = (
     (UnsupportedRequest, "checkpoint", "render_failed"),
     (StorageError, "storage", "storage_error"),
     (TranscodeError, "storage", "storage_error"),
+    (TimeLimitExceeded, "timeout", "time_limit_exceeded"),
 )
 
 
@@ -70,7 +95,7 @@ def classify(error: BaseException, *, doing: str) -> Failure:
         text = f"the prompt was blocked by the content policy (category {error.category}); change it and try again"
         return Failure("safety_block", "content_policy_violation", text)
     if isinstance(error, ProviderError):
-        return Failure(error.reason, error.code, str(error))
+        return error.failure
     for kind, reason, code in _TOLD:
         if isinstance(error, kind):
             return Failure(reason, code, str(error))
@@ -83,9 +108,10 @@ def classify(error: BaseException, *, doing: str) -> Failure:
         failure = Failure("storage", "storage_error", text)
     elif name == "OutOfMemoryError" or isinstance(error, MemoryError):
         text = f"out of memory during {doing}; ask for a smaller size or fewer seconds"
-        failure = Failure("oom", "out_of_memory", text)
+        failure = Failure("oom", "out_of_memory", text, transient=True)
     elif name == "AcceleratorError" or "CUDA error" in str(error):
-        failure = Failure("cuda_error", "gpu_error", f"a CUDA error ended {doing}; submit the video again")
+        text = f"a CUDA error ended {doing}; submit the video again"
+        failure = Failure("cuda_error", "gpu_error", text, transient=True)
     else:
         text = f"{name} during {doing}; submit the video again, or see the trace"
         failure = Failure("internal", "internal_error", text)

@@ -53,8 +53,14 @@ def observe(store: JobStore, keys: KeyStore, board: Board, models: Iterable[str]
             for key in sorted(series | counts.keys())
         ]
 
+    def ages(*, waiting: bool) -> Iterable[tuple[float, Mapping[str, str]]]:
+        oldest, now = store.oldest_ns(), time.time_ns()
+        return [(max(0.0, (now - oldest.get((tier, waiting), now)) / 1e9), {"tier": tier}) for tier in TIERS]
+
     instruments.queue_depth_total.observe(depth)
     instruments.rushes_ledger_discrepancies.observe(_Audited(store.engine))
+    instruments.rushes_queue_oldest_wait_seconds.observe(lambda: ages(waiting=True))
+    instruments.rushes_job_oldest_age_seconds.observe(lambda: ages(waiting=False))
     instruments.active_users_daily.observe(lambda: [(keys.active_today(), {})])
     instruments.worker_count_total.observe(board.count)
     instruments.gpu_worker_status.observe(board.status)

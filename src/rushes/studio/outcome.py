@@ -93,6 +93,8 @@ class Ending:
             instruments.video_generation_failure_total.add(
                 1, tier=tier_of(job), model=job.model, reason=reason
             )
+            if reason == "timeout":
+                instruments.job_timeout_total.add(1, tier=tier_of(job), model=job.model)
             bill = self._billed(job)
             duration = _measure(job, "failed")
             _LOG.error(

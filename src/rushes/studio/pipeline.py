@@ -16,7 +16,8 @@ from rushes.sdk import instruments, logs, tracing
 from rushes.studio import outcome
 from rushes.studio.cost import Book, Meter, Role
 from rushes.studio.failure import Cancelled, EncodingLost, classify
-from rushes.studio.jobs import INTERRUPTED, Job, patiently, priority_of, remove_unused
+from rushes.studio.jobs import INTERRUPTED, PRIORITIES, Job, patiently, remove_unused
+from rushes.studio.recovery import retry
 from rushes.studio.render import Render, Tools
 from rushes.studio.stages import decode, deliver, denoise, prompt, provider, setup
 
@@ -69,7 +70,7 @@ def encode(job: Job, tools: Tools) -> bool:
             job=job, tools=tools, meter=meter, raise_if_ended=_unless_ended(job, tools), started_ns=begun
         )
         try:
-            with render.shields:
+            with render.kept:
                 ready = _run(ENCODE, render, begun) and tools.store.holds(job)
         finally:
             render.clean_up()
@@ -95,7 +96,7 @@ def generate(job: Job, tools: Tools) -> None:
             job=job, tools=tools, meter=meter, raise_if_ended=_unless_ended(job, tools), started_ns=begun
         )
         try:
-            with render.shields:
+            with render.kept:
                 if _run(GENERATE, render, begun):
                     _complete(render)
         finally:
@@ -123,7 +124,7 @@ def _record_wait(job: Job, tools: Tools, begun_ns: int) -> None:
         )
     seconds = (begun_ns - since) / 1e9
     depth = tools.store.waiting() + 1
-    wait = tracing.open_span("queue_wait", since, {"queue_depth": depth, "priority": priority_of(job)})
+    wait = tracing.open_span("queue_wait", since, {"queue_depth": depth, "priority": PRIORITIES[job.tier]})
     with tracing.under(wait):
         tracing.record("scheduler.assign", job.assigned_ns or begun_ns, begun_ns)
         instruments.queue_wait_duration_seconds.record(seconds, tier=outcome.tier_of(job))
@@ -159,6 +160,7 @@ def _run(stages: Iterable[Stage], render: Render, begun_ns: int) -> bool:
             if not stage.applies(render):
                 continue
             render.raise_if_ended()
+            render.raise_if_overdue()
             with tracing.span(stage.span, start_ns=reached) as span:
                 stage.run(render, span)
         except Cancelled:
@@ -170,12 +172,22 @@ def _run(stages: Iterable[Stage], render: Render, begun_ns: int) -> bool:
             return False
         except Exception as error:  # noqa: BLE001 - every failure becomes the job's, with a clear text
             tools.store.append_stage(job, stage.span, reached, time.time_ns())
-            _fail(render, error, stage.span)
+            _give_back_or_fail(render, error, stage.span)
             return False
         ended = time.time_ns()
         tools.store.append_stage(job, stage.span, reached, ended)
         reached = ended
     return True
+
+
+def _give_back_or_fail(render: Render, error: Exception, doing: str) -> None:
+    job, tools, failure = render.job, render.tools, classify(error, doing=doing)
+    if failure.reason == "cuda_error":
+        tools.stopping.set()  # nothing works any more in a process whose CUDA context is broken; the next one will
+    if failure.transient and retry(job, failure, store=tools.store, limit=tools.max_retries):
+        Book(tools.store.engine).because(job.id, job.attempt, "retry")
+    else:
+        _fail(render, error, doing)
 
 
 def _fail(render: Render, error: BaseException, doing: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,8 @@ from sqlalchemy.exc import OperationalError
 
 from rushes.studio import scratch
 from rushes.studio.cost import CPU, Device, Meter
-from rushes.studio.jobs import Job, JobStore
+from rushes.studio.failure import TimeLimitExceeded
+from rushes.studio.jobs import POLICIES, Job, JobStore, TierPolicy, policy_of
 from rushes.studio.models import veo3
 from rushes.studio.models.card import Picture, RenderRequest
 from rushes.studio.models.protocol import Audio, Backend, Latents
@@ -31,10 +33,14 @@ __all__ = ["Render", "Tools"]
 class Tools:
     """What a worker has at hand for every job.
 
-    The denoising loop is saved after every `checkpoint_every` steps, 0: never. `encode_again` gives a job back whose
-    encoded prompt was lost; False says that this was tried too often.
-    `device` is what a job's time with this worker is counted as, and `provider_usd_per_second` what a provider bills.
-    `stopping` is set when the worker is to end: waiting for somebody else is then given up, and goes on in the next.
+    Attributes:
+        checkpoint_every: the denoising loop is saved after so many steps, 0: never.
+        policies: the tiers', for their time limits.
+        max_retries: how often a job is given back that may go well another time.
+        encode_again: gives a job back whose encoded prompt was lost; False says that this was tried too often.
+        device: what a job's time with this worker is counted as.
+        provider_usd_per_second: what a provider bills.
+        stopping: set when the worker is to end: waiting for somebody else is then given up, and goes on in the next.
     """
 
     store: JobStore
@@ -46,6 +52,8 @@ class Tools:
     worker_id: str
     hash_key: bytes
     checkpoint_every: int = 0
+    policies: Mapping[str, TierPolicy] = field(default_factory=lambda: POLICIES)
+    max_retries: int = 0
     encode_again: Callable[[Job], bool] = lambda _: False
     provider: Provider | None = None
     device: Device = CPU
@@ -62,8 +70,8 @@ class Render:
         frames: uint8, (frames, height, width, 3).
         meter: counts the time that the worker has the job.
         raise_if_ended: raises Cancelled when the job was ended by somebody else; called between stages and steps.
-        shields: redactions that stay until the last span of the work is closed: an exception that quotes the
-            prompt is recorded by every span that it leaves.
+        kept: what stays until the last span of the work is closed: the model's place in memory, and redactions,
+            since an exception that quotes the prompt is recorded by every span that it leaves.
     """
 
     job: Job
@@ -79,7 +87,7 @@ class Render:
     media: str | None = None
     size_bytes: int | None = None
     started_ns: int = 0
-    shields: ExitStack = field(default_factory=ExitStack)
+    kept: ExitStack = field(default_factory=ExitStack)
 
     @property
     def folder(self) -> Path:
@@ -115,6 +123,22 @@ class Render:
             fps=round(job.fps),
             picture=self.picture,
         )
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the job has been on its worker for longer than its tier allows."""
+        limit_s, begun = self._time_limit_s, self.job.assigned_ns
+        return limit_s is not None and begun is not None and (time.time_ns() - begun) / 1e9 > limit_s
+
+    def raise_if_overdue(self) -> None:
+        """Raises TimeLimitExceeded."""
+        if self.overdue:
+            text = f"the video took longer than the {self._time_limit_s:g} s that tier {self.job.tier} allows"
+            raise TimeLimitExceeded(text)
+
+    @property
+    def _time_limit_s(self) -> float | None:
+        return policy_of(self.job.tier, self.tools.policies).time_limit_s
 
     def clean_up(self) -> None:
         """Removes the scratch folder of a job that has ended. Another worker may go on with one that has not."""

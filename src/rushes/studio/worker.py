@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Final, Literal
 
@@ -14,11 +13,24 @@ from rushes.instrument.gpu import Collector, WorkerProcess, by_process, visible_
 from rushes.sdk import configure, instruments, logs, serve_metrics, shutdown
 from rushes.settings import Settings
 from rushes.studio import outcome, pipeline
-from rushes.studio.board import Board, State, WorkerInfo
+from rushes.studio.board import Board
 from rushes.studio.cost import describe
 from rushes.studio.device import pick_device
-from rushes.studio.jobs import Job, JobStore, Submitter, WorkerLock, open_database, run_worker
+from rushes.studio.jobs import (
+    HOST,
+    Claims,
+    FileLiveness,
+    Heartbeat,
+    JobStore,
+    WorkerInfo,
+    WorkerLock,
+    Workers,
+    open_database,
+    run_worker,
+)
 from rushes.studio.models import WeightsMissing, available
+from rushes.studio.policies import tier_policies
+from rushes.studio.presence import Presence
 from rushes.studio.provider import Provider
 from rushes.studio.recovery import encode_again, tell_interrupted
 from rushes.studio.render import Tools
@@ -37,78 +49,19 @@ DRAIN_S: Final = 30.0  # how long a worker that is told to stop may go on with t
 _LOG: Final = logs.get_logger("worker")
 
 
-class _Presence:
-    """The worker's state on the board. Telling it never fails the work: a full disk leaves the last word standing."""
-
-    def __init__(self, board: Board, lock: WorkerLock, role: Role, metrics: str) -> None:
-        self._board = board
-        self._worker = lock
-        self._role = role
-        self._metrics = metrics
-        self._devices = ""
-        self._lock = threading.Lock()
-        self._busy = 0
-        self._draining = False
-
-    def works_on(self, device: str) -> None:
-        """The device is chosen, as torch names it: a GPU that hides its processes is known to be ours from here."""
-        self._devices = visible_devices(device, os.environ)
-        self.show("loading")
-
-    def ready(self) -> None:
-        """Jobs are being taken."""
-        self._show_work()
-        _LOG.info("worker.started", worker_role=self._role, pid=os.getpid())
-
-    def drain_when(self, stop: threading.Event) -> None:
-        """Waits for the word to stop; from then on no jobs are taken, and those in hand are finished."""
-        stop.wait()
-        self._draining = True
-        self._show_work()
-
-    def show(self, state: State) -> None:
-        """Writes the state."""
-        info = WorkerInfo(
-            self._worker.worker_id,
-            self._role,
-            self._worker.executor_id,
-            os.getpid(),
-            state,
-            self._metrics,
-            self._devices,
-        )
-        try:
-            self._board.publish(info)
-        except OSError as error:
-            _LOG.error("log.message", error=f"the worker's state can't be written: {error.strerror}")
-        _LOG.debug("worker.status.changed", status=state)
-
-    def during(self, work: Callable[[Job], bool | None]) -> Callable[[Job], bool | None]:
-        """The handler, with the worker shown as generating while it runs; a worker of both roles may run two."""
-
-        def handle(job: Job) -> bool | None:
-            self._count(1)
-            try:
-                return work(job)
-            finally:
-                self._count(-1)
-
-        return handle
-
-    def _count(self, change: int) -> None:
-        with self._lock:
-            self._busy += change
-        self._show_work()
-
-    def _show_work(self) -> None:
-        with self._lock:
-            self.show("draining" if self._draining else "generating" if self._busy else "idle")
-
-
 def work(
-    settings: Settings, role: Role, worker_id: str, stop: threading.Event, *, preload: bool = True
-) -> None:
-    """Works until `stop` is set, then finishes the job in hand.
+    settings: Settings,
+    role: Role,
+    worker_id: str,
+    stop: threading.Event,
+    *,
+    realtime: bool = False,
+    preload: bool = True,
+) -> bool:
+    """Works until `stop` is set, then finishes the job in hand; `realtime`: takes realtime jobs only.
+
+    Returns:
+        Whether all has ended; if not, a thread is still at a job that has gone back to its queue.
 
     Raises:
         WorkerBusyError: a living worker has this id.
@@ -119,7 +72,7 @@ def work(
         configure(instance=worker_id, endpoint=settings.telemetry_endpoint, log_level=settings.log_level)
         logs.bridge_stdlib(logging.WARNING)
         try:
-            _work(settings, role, lock, stop, provider, preload=preload)
+            return _work(settings, role, lock, stop, provider, realtime=realtime, preload=preload)
         finally:
             shutdown()
 
@@ -131,22 +84,35 @@ def _work(
     stop: threading.Event,
     provider: Provider | None,
     *,
+    realtime: bool,
     preload: bool,
-) -> None:
-    board = Board(settings.workers_dir)
-    presence = _Presence(board, lock, role, serve_metrics())
-    presence.show("loading")
-    store = JobStore(open_database(settings.jobs_url), prompt_key=prompt_key(settings))
-    submitter = Submitter(store.engine)
+) -> bool:
     device = pick_device(settings.device)
-    presence.works_on(device)
+    store = JobStore(open_database(settings.jobs_url), prompt_key=prompt_key(settings))
+    workers, policies = Workers(store.engine), tier_policies(settings)
     shelf = Shelf(
         role,
         settings.weights,
         settings.models_dir,
         device,
         sample_every=settings.sample_every,
+        memory_bytes=None if settings.model_memory_gib is None else round(settings.model_memory_gib * 2**30),
     )
+    instruments.rushes_model_cache_bytes.observe(
+        lambda: [(size, {"model": name}) for name, size in shelf.sizes().items()]
+    )
+    info = WorkerInfo(
+        worker_id=lock.worker_id,
+        executor_id=lock.executor_id,
+        pid=os.getpid(),
+        role=role,
+        state="loading",
+        realtime=realtime,
+        devices=visible_devices(device, os.environ),
+        metrics=serve_metrics(),
+    )
+    presence = Presence(workers, info, shelf.warm, stop)
+    presence.say()
     tools = Tools(
         store=store,
         ending=outcome.Ending(store.engine, credit_usd=settings.cost.credit_usd),
@@ -157,7 +123,9 @@ def _work(
         worker_id=lock.worker_id,
         hash_key=hash_key(settings),
         checkpoint_every=settings.checkpoint_every,
-        encode_again=encode_again(store, submitter),
+        policies=policies,
+        max_retries=settings.max_retries,
+        encode_again=encode_again(store),
         provider=provider,
         device=describe(device, settings.cost),
         provider_usd_per_second=settings.cost.provider_usd_per_second,
@@ -166,38 +134,48 @@ def _work(
     sweep(settings.scratch_dir, store)
     ended = leaving_nothing(tools.ending.failed, store=store, media=tools.media, scratch=tools.scratch)
     _zero_counters()
-    threading.Thread(target=presence.drain_when, args=(stop,), daemon=True).start()
+    board = Board(workers, FileLiveness(settings.workers_dir), lease_s=settings.worker_lease_s)
     gpus = Collector(settings.data_dir / "gpu.lock", workers=by_process(lambda: _processes(board)))
     gpus.start()
-    if preload:
-        _preload(shelf, settings)
     try:
-        run_worker(
-            role,
-            {
-                "encode": presence.during(lambda job: pipeline.encode(job, tools)),
-                "generate": presence.during(lambda job: pipeline.generate(job, tools)),
-            },
-            store=store,
-            lock=lock,
-            stop=stop,
-            on_ready=presence.ready,
-            on_failed=lambda job, _error: ended(job),
-            on_left=lambda job, stage: tell_interrupted(job, stage, why="it was stopped"),
-            drain_s=DRAIN_S,
-        )
-        board.withdraw(lock.worker_id)
+        with Heartbeat(presence.say):
+            if preload:
+                _preload(shelf, settings)
+            finished = run_worker(
+                role,
+                {
+                    "encode": presence.during(lambda job: pipeline.encode(job, tools)),
+                    "generate": presence.during(lambda job: pipeline.generate(job, tools)),
+                },
+                store=store,
+                claims=Claims(
+                    store.engine,
+                    worker_id=lock.worker_id,
+                    executor_id=lock.executor_id,
+                    realtime=realtime,
+                    policies=policies,
+                    patience_s=settings.warm_patience_s,
+                ),
+                executor_id=lock.executor_id,
+                stop=stop,
+                warm=shelf.warm,
+                on_ready=presence.ready,
+                on_failed=lambda job, _error: ended(job),
+                on_left=lambda job, stage: tell_interrupted(job, stage, why="it was stopped"),
+                drain_s=DRAIN_S,
+            )
+        workers.withdraw(lock.executor_id)
         _LOG.info("worker.stopped", worker_role=role, pid=os.getpid())
     finally:
         gpus.stop()
-        submitter.close()
+    return finished
 
 
 def _preload(shelf: Shelf, settings: Settings) -> None:
-    """Loads every model before the first job; one that can't be loaded fails its jobs, not the worker."""
+    """Loads the models before the first job, as far as there is room; one that can't be fails its jobs only."""
     for name in available({}):
         try:
-            shelf.get(name)
+            shelf.preload(name)
         except WeightsMissing as error:
             _LOG.error("log.message", error=str(error))
     if settings.torch_threads:
@@ -211,7 +189,7 @@ def _processes(board: Board) -> list[WorkerProcess]:
     return [
         WorkerProcess(w.worker_id, frozenset({w.pid}), w.devices)
         for w in board.workers()
-        if w.state != "offline"
+        if w.host == HOST and w.state != "offline"
     ]
 
 
@@ -219,5 +197,6 @@ def _zero_counters() -> None:
     """Counters exist from the start, so that their first event shows in rate() and increase()."""
     instruments.video_generation_success_total.zero(model=MODELS)
     instruments.video_generation_failure_total.zero(model=MODELS)
+    instruments.job_timeout_total.zero(model=MODELS)
     instruments.video_seconds_generated_total.zero(model=MODELS)
     instruments.credits_consumed_total.zero(model=MODELS)

@@ -12,7 +12,7 @@ import uvicorn
 from cryptography.fernet import Fernet
 
 from rushes.studio.gateway import create_app
-from rushes.studio.jobs import Job, JobStore, Submitter, open_database
+from rushes.studio.jobs import Job, JobStore, Outlook, open_database
 from rushes.studio.keys import KeyStore, RateLimiter
 from rushes.studio.storage import Media
 from studio.gateway.parts import CARDS, PRICES, Gateway, Seconds
@@ -24,26 +24,23 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
     keys = KeyStore(engine)
     key, secret = keys.create("ci", tier="premium", rate_limit_per_minute=600, credits=1000)
     store = JobStore(engine, prompt_key=Fernet.generate_key())
-    submitter = Submitter(engine)
     media = Media(tmp_path / "videos")
     cancelled: list[Job] = []
     clock = Seconds()
     app = create_app(
         store=store,
-        submitter=submitter,
         keys=keys,
         cards=CARDS,
         media=media,
         prices=PRICES,
         on_cancelled=cancelled.append,
-        max_queue_depth=40,
+        outlook=Outlook(engine, max_queued=40),
         hash_key=b"k" * 32,
         limiter=RateLimiter(clock),
     )
     folder = tmp_path / "made"
     folder.mkdir()
-    yield Gateway(app, store, submitter, keys, media, key, secret, folder, clock, cancelled)
-    submitter.close()
+    yield Gateway(app, store, keys, media, key, secret, folder, clock, cancelled)
     engine.dispose()
 
 

@@ -12,7 +12,7 @@ from typing import Self
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from rushes.studio.jobs import Job, JobState, JobStore, Submitter
+from rushes.studio.jobs import Job, JobState, JobStore
 from rushes.studio.keys import ApiKey, KeyStore
 from rushes.studio.models.card import ModelCard
 from rushes.studio.storage import Media
@@ -61,7 +61,6 @@ class Seconds:
 class Gateway:
     app: Starlette
     store: JobStore
-    submitter: Submitter
     keys: KeyStore
     media: Media
     key: ApiKey
@@ -92,7 +91,7 @@ class Gateway:
     def start(self, job_id: str) -> None:
         """What workers do until the first denoising step."""
         assert self.store.claim_encoding(job_id, worker_id="e", executor_id="e.1.00000000")
-        assert self.store.enqueue_generation(self.job(job_id), self.submitter.enqueue)
+        assert self.store.enqueue_generation(self.job(job_id))
         assert self.store.claim_generation(job_id, worker_id="g", executor_id="g.1.00000000")
         assert self.store.start_generating(self.job(job_id))
 

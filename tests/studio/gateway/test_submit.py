@@ -231,7 +231,6 @@ def test_a_model_without_a_price_is_a_mistake_of_the_settings(gateway: Gateway) 
     with pytest.raises(ValueError, match="no price is set for LTX2"):
         create_app(
             store=gateway.store,
-            submitter=gateway.submitter,
             keys=gateway.keys,
             cards=CARDS,
             media=gateway.media,

@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from recording import Recorded
-from rushes.studio.jobs import Job, JobState, sweep_unused
+from rushes.studio.jobs import JobState, sweep_unused
 from rushes.studio.storage import NoSuchObject, StorageError
 from studio.gateway.parts import Gateway
 
@@ -205,35 +205,6 @@ def test_what_a_cancelled_job_stored_goes_with_it(client: TestClient, gateway: G
     assert client.get(f"/v1/videos/{video_id}/content").status_code == 409
     assert client.delete(f"/v1/videos/{video_id}").json()["deleted"] is True
     assert not any(path.is_file() for path in gateway.folder.parent.joinpath("videos").rglob("*"))
-
-
-def test_a_cancellation_is_told_although_the_video_is_deleted_at_once(
-    client: TestClient, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    video_id = _submit(gateway)
-    cancel = gateway.store.cancel
-
-    def cancel_and_be_overtaken(job_id: str) -> Job | None:
-        cancelled = cancel(job_id)
-        gateway.store.delete(job_id)
-        return cancelled
-
-    monkeypatch.setattr(gateway.store, "cancel", cancel_and_be_overtaken)
-    assert client.delete(f"/v1/videos/{video_id}").json()["deleted"] is False
-    assert [(job.id, job.state) for job in gateway.cancelled] == [(video_id, JobState.CANCELLED)]
-    assert [stage.name for stage in gateway.cancelled[0].stages] == ["gateway"]
-
-
-def test_a_cancellation_is_told_although_the_queue_can_not_be_reached(
-    client: TestClient, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def gone(_job_id: str) -> None:
-        raise OSError("the queue is gone")
-
-    video_id = _submit(gateway)
-    monkeypatch.setattr(gateway.submitter, "cancel", gone)
-    assert client.delete(f"/v1/videos/{video_id}").status_code == 500
-    assert [job.id for job in gateway.cancelled] == [video_id]
 
 
 @pytest.mark.parametrize(

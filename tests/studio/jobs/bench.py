@@ -1,4 +1,4 @@
-"""What tests of jobs work with: a real database with DBOS in it, one key, and jobs to order."""
+"""What tests of jobs work with: a real database one key, and jobs to order."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rushes.studio.jobs import Job, JobPrompt, JobState, JobStore, Submitter, new_job_id
+from rushes.studio.jobs import Job, JobPrompt, JobState, JobStore, Workers, new_job_id
 from rushes.studio.keys import ApiKey, KeyStore
 
 WORKER = {"worker_id": "generate-0", "executor_id": "generate-0.1.00000000"}
@@ -26,7 +26,7 @@ class Clock:
 @dataclass(frozen=True)
 class Bench:
     store: JobStore
-    submitter: Submitter
+    workers: Workers
     keys: KeyStore
     key: ApiKey
     clock: Clock
@@ -57,7 +57,7 @@ class Bench:
         """Accepts a job as the gateway does; keyword arguments are fields of `Job`."""
         key = key or self.key
         job = self.job(key_id=key.id, **fields)
-        self.store.create(job, key=key, prompt=JobPrompt(prompt, "blurry"), enqueue=self.submitter.enqueue)
+        self.store.create(job, key=key, prompt=JobPrompt(prompt, "blurry"))
         return job
 
     def get(self, job_id: str) -> Job:
@@ -81,7 +81,7 @@ class Bench:
             return
         steps: dict[JobState, Callable[[], object]] = {
             JobState.ENCODING: lambda: store.claim_encoding(job_id, **WORKER),
-            JobState.WAITING: lambda: store.enqueue_generation(self.get(job_id), self.submitter.enqueue),
+            JobState.WAITING: lambda: store.enqueue_generation(self.get(job_id)),
             JobState.ASSIGNED: lambda: store.claim_generation(job_id, **WORKER),
             JobState.GENERATING: lambda: store.start_generating(self.get(job_id)),
             JobState.COMPLETED: lambda: store.complete(self.get(job_id), media="sha256/aa.mp4", size_bytes=9),

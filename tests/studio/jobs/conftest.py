@@ -1,4 +1,4 @@
-"""A real job database with DBOS in it, in a folder of its own for each test."""
+"""A real job database in a folder of its own for each test: SQLite, and PostgreSQL where it is installed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,27 @@ import pytest
 import sqlalchemy as sa
 from cryptography.fernet import Fernet
 
-from rushes.studio.jobs import JobStore, Submitter, open_database
+import postgres_server
+from rushes.studio.jobs import JobStore, Workers, open_database
 from rushes.studio.keys import KeyStore
 from studio.jobs.bench import Bench, Clock
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/studio.db"
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Path]:
+    """The socket's folder of a running server."""
+    programs = postgres_server.programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
+    with postgres_server.running(programs) as folder:
+        yield folder
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/studio.db"
+    return postgres_server.new_database(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture
@@ -32,10 +45,10 @@ def prompt_key() -> bytes:
 
 
 @pytest.fixture
-def bench(engine: sa.Engine, prompt_key: bytes) -> Iterator[Bench]:
+def bench(engine: sa.Engine, prompt_key: bytes) -> Bench:
     clock = Clock()
     keys = KeyStore(engine)
     key, _ = keys.create("ci", tier="realtime", credits=100)
-    submitter = Submitter(engine)
-    yield Bench(JobStore(engine, prompt_key=prompt_key, clock=clock), submitter, keys, key, clock)
-    submitter.close()
+    return Bench(
+        JobStore(engine, prompt_key=prompt_key, clock=clock), Workers(engine, clock), keys, key, clock
+    )

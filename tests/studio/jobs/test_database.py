@@ -18,8 +18,30 @@ def test_a_new_database_is_in_wal_mode_and_the_users_own(tmp_path: Path) -> None
         assert conn.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
     tables = set(sa.inspect(engine).get_table_names())
     engine.dispose()
-    assert {"jobs", "api_keys", "credit_ledger", "workflow_status"} <= tables
+    assert {"jobs", "api_keys", "credit_ledger", "workers"} <= tables
     assert stat.S_IMODE((tmp_path / "new" / "studio.db").stat().st_mode) == 0o600
+
+
+def test_a_database_of_an_older_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/studio.db"
+    engine = open_database(url)
+    with engine.begin() as conn:
+        conn.exec_driver_sql("CREATE TABLE workflow_status (workflow_uuid TEXT)")  # what kept the queue once
+        conn.exec_driver_sql("DROP INDEX jobs_by_place")
+        conn.exec_driver_sql("DROP TABLE queue_turns")
+        for column in ("ready_ns", "careful", "retries"):
+            conn.exec_driver_sql(f"ALTER TABLE jobs DROP COLUMN {column}")
+    engine.dispose()
+    engine = open_database(url)
+    known = sa.inspect(engine)
+    assert {"ready_ns", "careful", "retries"} <= {column["name"] for column in known.get_columns("jobs")}
+    assert "jobs_by_place" in {index["name"] for index in known.get_indexes("jobs")}
+    with engine.connect() as conn:
+        assert sorted(conn.exec_driver_sql("SELECT queue FROM queue_turns").scalars()) == [
+            "encode",
+            "generate",
+        ]
+    engine.dispose()
 
 
 def test_many_may_open_it_at_the_same_time(tmp_path: Path) -> None:

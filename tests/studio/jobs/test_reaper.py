@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
-from rushes.studio.jobs import FileLiveness, Job, JobState, Reaper, Stage, WorkerLock
-from studio.jobs.bench import WORKER, Bench
+from rushes.studio.jobs import (
+    FileLiveness,
+    Job,
+    JobState,
+    Reaper,
+    Stage,
+    TierPolicy,
+    WorkerInfo,
+    WorkerLock,
+)
+from studio.jobs.bench import Bench
 
 
 class Seconds:
@@ -28,7 +39,7 @@ def liveness(tmp_path: Path) -> FileLiveness:
 
 
 class Watch(NamedTuple):
-    """A reaper with a grace of 30 s, its clock, and whom it told of."""
+    """A reaper with a lease of 15 s, its clock, and whom it told of."""
 
     reaper: Reaper
     seconds: Seconds
@@ -41,7 +52,7 @@ def watch(bench: Bench, liveness: FileLiveness) -> Watch:
     seconds, lost, recovered = Seconds(), list[Job](), list[str]()
     reaper = Reaper(
         bench.store,
-        bench.submitter,
+        bench.workers,
         liveness,
         on_lost=lost.append,
         on_recovered=lambda job, _stage: recovered.append(job.id),
@@ -51,98 +62,103 @@ def watch(bench: Bench, liveness: FileLiveness) -> Watch:
 
 
 @pytest.fixture
-def living(tmp_path: Path) -> WorkerLock:
-    return WorkerLock(tmp_path / "workers", "all-0", "all")
+def living(tmp_path: Path) -> Iterator[WorkerLock]:
+    with WorkerLock(tmp_path / "workers", "all-0", "all") as lock:
+        yield lock
 
 
-@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.WAITING])
-def test_a_stray_that_was_not_begun_is_enqueued_again_after_its_grace(
-    bench: Bench, watch: Watch, state: JobState
-) -> None:
-    reaper, seconds, lost, _ = watch
-    stray, other = bench.accept(), bench.accept()
-    for job in (stray, other):
-        bench.advance(job.id, state)
-    bench.submitter.forget(stray.id)
-    for passed in (0.0, 29.0):
-        seconds.now += passed
-        assert reaper.sweep() == []
-        assert bench.submitter.active() == {other.id}
-    seconds.now += 1.0
-    assert reaper.sweep() == []
-    assert bench.submitter.active() == {stray.id, other.id}
-    assert (bench.get(stray.id).state, lost) == (state, [])
-    seconds.now += 100.0
-    assert reaper.sweep() == []
-    assert bench.balance() == 94
+def _say(bench: Bench, executor_id: str, host: str = "here") -> None:
+    worker_id, pid, _ = executor_id.split(".")
+    bench.workers.publish(
+        WorkerInfo(
+            worker_id=worker_id, executor_id=executor_id, pid=int(pid), role="all", state="idle", host=host
+        )
+    )
 
 
-@pytest.mark.parametrize(
-    ("state", "back"),
-    [
-        (JobState.ENCODING, JobState.QUEUED),
-        (JobState.ASSIGNED, JobState.WAITING),
-        (JobState.GENERATING, JobState.WAITING),
-    ],
-)
-def test_a_stray_in_a_living_workers_name_goes_back_and_is_told_once(
-    bench: Bench, watch: Watch, living: WorkerLock, state: JobState, back: JobState
-) -> None:
-    reaper, seconds, lost, _ = watch
-    stray = bench.accept()
-    holder = {"worker_id": living.worker_id, "executor_id": living.executor_id}
-    assert bench.store.claim_encoding(stray.id, **holder)
-    if state is not JobState.ENCODING:
-        assert bench.store.enqueue_generation(bench.get(stray.id), bench.submitter.enqueue)
-        assert bench.store.claim_generation(stray.id, **holder)
-    if state is JobState.GENERATING:
-        assert bench.store.start_generating(bench.get(stray.id))
-    seconds.now += 1000.0
-    assert reaper.sweep() == []
-    seconds.now += 1000.0
-    assert reaper.sweep() == []  # it is on a queue
-    bench.submitter.forget(stray.id)
-    assert reaper.sweep() == []
-    seconds.now += 30.0
-    assert reaper.sweep() == lost == []
-    after = bench.get(stray.id)
-    assert (after.state, after.recoveries) == (back, 1)
-    assert watch.recovered == [stray.id]
-    assert bench.submitter.active() == {stray.id}
-    assert bench.balance() == 97
-    living.release()
-
-
-def test_a_job_that_moves_on_begins_its_grace_anew(bench: Bench, watch: Watch, living: WorkerLock) -> None:
-    reaper, seconds, _, _ = watch
+def test_a_worker_elsewhere_is_dead_once_it_was_silent_for_its_lease(bench: Bench, watch: Watch) -> None:
+    reaper, seconds, lost, recovered = watch
     job = bench.accept()
-    bench.submitter.forget(job.id)
+    elsewhere = "generate-9.1.00000000"
+    _say(bench, elsewhere, "another-host")
+    assert bench.store.claim_encoding(job.id, worker_id="generate-9", executor_id=elsewhere)
+    for _ in range(4):
+        assert (reaper.sweep(), recovered) == ([], [])
+        seconds.now += 10.0
+        _say(bench, elsewhere, "another-host")
     assert reaper.sweep() == []
-    seconds.now += 29.0
+    seconds.now += 14.9
+    assert (reaper.sweep(), recovered) == ([], [])
+    seconds.now += 0.1
+    assert reaper.sweep() == lost == []
+    assert recovered == [job.id]
+
+
+def test_a_worker_on_this_host_is_dead_at_once(bench: Bench, watch: Watch, living: WorkerLock) -> None:
+    job = bench.accept()
+    _say(bench, living.executor_id)
     assert bench.store.claim_encoding(job.id, worker_id="all-0", executor_id=living.executor_id)
-    assert reaper.sweep() == []
-    seconds.now += 29.0
-    assert reaper.sweep() == []
-    assert bench.store.cancel(job.id)
-    seconds.now += 29.0
-    assert reaper.sweep() == []
-    assert bench.get(job.id).state is JobState.CANCELLED
+    assert (watch.reaper.sweep(), watch.recovered) == ([], [])
     living.release()
+    assert watch.reaper.sweep() == []
+    assert watch.recovered == [job.id]
 
 
-@pytest.mark.parametrize("options", [{"unknown_is_dead": False}, {"unknown_is_dead": True}, {}])
-def test_workers_on_other_hosts_are_left_alone_where_there_can_be_any(
-    bench: Bench, liveness: FileLiveness, tmp_path: Path, options: dict[str, Any]
+def test_nobody_is_dead_for_what_the_database_did_not_let_him_say(
+    bench: Bench, watch: Watch, living: WorkerLock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here, elsewhere = bench.accept(), bench.accept()
-    with WorkerLock(tmp_path / "workers", "generate-0", "all") as ended:
-        assert bench.store.claim_encoding(here.id, worker_id="generate-0", executor_id=ended.executor_id)
-    assert bench.store.claim_encoding(elsewhere.id, **WORKER)
-    reaper = Reaper(bench.store, bench.submitter, liveness, on_lost=lambda _: None, **options)
+    reaper, seconds, _, recovered = watch
+    job = bench.accept()
+    _say(bench, living.executor_id)
+    assert bench.store.claim_encoding(job.id, worker_id="all-0", executor_id=living.executor_id)
+    reaper.sweep()
+    seconds.now += 14.0
+
+    def refused(_unseen_s: float) -> None:
+        seconds.now += 10.0
+        raise OperationalError("DELETE", {}, Exception("database is locked"))
+
+    def slow(_unseen_s: float) -> None:
+        seconds.now += 10.0
+
+    with monkeypatch.context() as away:
+        away.setattr(bench.workers, "forget", refused)
+        with pytest.raises(OperationalError):
+            reaper.sweep()
+    reaper.sweep()
+    with monkeypatch.context() as away:
+        away.setattr(bench.workers, "forget", slow)
+        reaper.sweep()
+    assert recovered == []
+    seconds.now += 15.0
+    reaper.sweep()
+    assert recovered == [job.id]
+
+
+@pytest.mark.parametrize("state", [JobState.ASSIGNED, JobState.GENERATING])
+def test_a_job_that_runs_longer_than_its_tier_may_fails(
+    bench: Bench, liveness: FileLiveness, living: WorkerLock, state: JobState
+) -> None:
+    lost: list[Job] = []
+    policies = {"standard": TierPolicy(time_limit_s=60)}
+    reaper = Reaper(
+        bench.store, bench.workers, liveness, on_lost=lost.append, policies=policies, now_ns=bench.clock
+    )
+    job, other = bench.accept(), bench.accept(tier="premium")
+    _say(bench, living.executor_id)
+    for one in (job, other):
+        bench.advance(one.id, JobState.WAITING)
+        assert bench.store.claim_generation(one.id, worker_id="all-0", executor_id=living.executor_id)
+        if state is JobState.GENERATING:
+            assert bench.store.start_generating(bench.get(one.id))
+    bench.clock.now += 69 * 10**9
     assert reaper.sweep() == []
-    lost = {job.id for job in (here, elsewhere) if bench.get(job.id).recoveries}
-    # By default they are not: this database is SQLite, which only this host's processes can share.
-    assert lost == ({here.id, elsewhere.id} if options.get("unknown_is_dead", True) else {here.id})
+    bench.clock.now += 10**9
+    assert reaper.sweep() == lost == [bench.get(job.id)]
+    assert (lost[0].failure_reason, lost[0].error_code) == ("timeout", "time_limit_exceeded")
+    assert lost[0].error_message == "the video took longer than the 60 s that tier standard allows"
+    assert bench.get(other.id).state is state
+    assert bench.balance() == 97
 
 
 def test_a_listener_that_fails_does_not_stop_the_reaper(
@@ -157,7 +173,7 @@ def test_a_listener_that_fails_does_not_stop_the_reaper(
     jobs = [bench.accept(), bench.accept()]
     for job in jobs:
         assert bench.store.claim_encoding(job.id, worker_id="gone", executor_id="gone.1.00000000")
-    reaper = Reaper(bench.store, bench.submitter, liveness, on_lost=broken, on_recovered=broken_too)
+    reaper = Reaper(bench.store, bench.workers, liveness, on_lost=broken, on_recovered=broken_too)
     assert reaper.sweep() == []
     assert {bench.get(job.id).state for job in jobs} == {JobState.QUEUED}
     assert "nobody listens" in caplog.text
@@ -169,7 +185,7 @@ def test_the_reapers_thread_sweeps_by_itself(bench: Bench, liveness: FileLivenes
     assert bench.store.claim_encoding(job.id, worker_id="gone", executor_id="gone.1.00000000")
     reaper = Reaper(
         bench.store,
-        bench.submitter,
+        bench.workers,
         liveness,
         on_lost=print,
         on_recovered=lambda *_: found.set(),

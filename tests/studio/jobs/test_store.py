@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from cryptography.fernet import Fernet
 
 from rushes.studio.jobs import (
-    Job,
     JobPrompt,
     JobState,
     JobStore,
@@ -31,12 +30,10 @@ def test_an_accepted_job_is_there_with_its_stages_and_costs(bench: Bench) -> Non
 
 
 def test_acceptance_is_all_or_nothing(bench: Bench) -> None:
-    def broken(_conn: sa.Connection, _job: Job) -> None:
-        raise OSError("the queue is gone")
-
-    lost = bench.job()
-    with pytest.raises(OSError, match="gone"):
-        bench.store.create(lost, key=bench.key, prompt=JobPrompt("x", ""), enqueue=broken)
+    again = Stage("gateway", 1, 2)
+    lost = bench.job(stages=(again, again))
+    with pytest.raises(sa.exc.IntegrityError):
+        bench.store.create(lost, key=bench.key, prompt=JobPrompt("x", ""))
     assert bench.store.get(lost.id) is None
     assert bench.balance() == 100
     with pytest.raises(LookupError):
@@ -60,7 +57,7 @@ def test_the_whole_way_with_its_times(bench: Bench) -> None:
     job = bench.accept()
     assert bench.store.claim_encoding(job.id, worker_id="encode-0", executor_id="encode-0.1.00000000")
     assert bench.get(job.id).worker_id == "encode-0"
-    assert bench.store.enqueue_generation(bench.get(job.id), bench.submitter.enqueue)
+    assert bench.store.enqueue_generation(bench.get(job.id))
     assert bench.store.claim_generation(job.id, **WORKER)
     assert not bench.store.set_progress(bench.get(job.id), 1)
     assert bench.store.start_generating(bench.get(job.id))
@@ -91,7 +88,7 @@ def test_a_final_state_never_changes(bench: Bench, end: JobState) -> None:
     bench.advance(job.id, end)
     before = bench.get(job.id), bench.balance()
     assert not bench.store.claim_encoding(job.id, **WORKER)
-    assert not bench.store.enqueue_generation(bench.get(job.id), bench.submitter.enqueue)
+    assert not bench.store.enqueue_generation(bench.get(job.id))
     assert not bench.store.claim_generation(job.id, **WORKER)
     assert not bench.store.start_generating(bench.get(job.id))
     assert not bench.store.set_progress(bench.get(job.id), 3)
@@ -120,7 +117,7 @@ def test_giving_up_gives_the_credits_back_from_any_state(
 
 def test_states_are_not_skipped(bench: Bench) -> None:
     job = bench.accept()
-    assert not bench.store.enqueue_generation(bench.get(job.id), bench.submitter.enqueue)
+    assert not bench.store.enqueue_generation(bench.get(job.id))
     assert not bench.store.claim_generation(job.id, **WORKER)
     assert not bench.store.start_generating(bench.get(job.id))
     assert not bench.store.complete(bench.get(job.id), media="m", size_bytes=1)
@@ -136,6 +133,7 @@ def test_a_failure_is_told_with_code_message_and_reason(bench: Bench) -> None:
     assert failed.error_message == "m" * 1000
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_prompts_are_in_no_byte_of_the_database(bench: Bench, engine: sa.Engine, tmp_path: Path) -> None:
     job = bench.accept(prompt="zebracanary in the snow")
     assert "zebracanary" not in repr(bench.store.prompt(job.id))
@@ -221,11 +219,48 @@ def test_the_depth_counts_what_is_unfinished(bench: Bench) -> None:
     assert bench.store.waiting() == 3
 
 
-def test_the_recent_render_time_is_a_mean_over_delivered_videos(bench: Bench) -> None:
-    assert bench.store.recent_render_seconds() is None
-    for seconds in (2, 4):
-        job = bench.accept()
-        bench.advance(job.id, JobState.GENERATING)
-        bench.clock.now += seconds * 10**9
-        assert bench.store.complete(bench.get(job.id), media="m", size_bytes=1)
-    assert bench.store.recent_render_seconds() == pytest.approx(3, abs=0.01)
+def test_the_oldest_job_of_each_tier(bench: Bench) -> None:
+    assert bench.store.oldest_ns() == {}
+    running = bench.accept()
+    bench.advance(running.id, JobState.GENERATING)
+    waiting, _ = bench.accept(), bench.accept()
+    bench.advance(bench.accept(tier="free").id, JobState.COMPLETED)
+    assert bench.store.oldest_ns() == {
+        ("standard", True): waiting.accepted_ns,
+        ("standard", False): running.accepted_ns,
+    }
+
+
+def test_what_was_done_once_stays_shown(bench: Bench) -> None:
+    job = bench.accept()
+    bench.advance(job.id, JobState.GENERATING)
+    for step, furthest in ((5, 5), (2, 5), (6, 6)):
+        assert bench.store.set_progress(bench.get(job.id), step)
+        assert (bench.get(job.id).step, bench.get(job.id).furthest_step) == (step, furthest)
+
+
+def test_a_job_is_tried_again_later_and_not_for_ever(bench: Bench) -> None:
+    job = bench.accept(accepted_ns=5)
+    for number in (1, 2):
+        bench.advance(job.id, JobState.GENERATING) if number == 1 else _render_again(bench, job.id)
+        held = bench.get(job.id)
+        stage = bench.store.retry(held, after_s=4.0, careful=number == 1, limit=2)
+        assert stage is not None
+        assert stage.name == "rushes.retried"
+        assert not bench.store.set_progress(held, 4)
+        back = bench.get(job.id)
+        assert (back.state, back.retries, back.recoveries, back.careful) == (
+            JobState.WAITING,
+            number,
+            0,
+            True,
+        )
+        assert back.ready_ns == pytest.approx(bench.clock.now + 4 * 10**9, abs=10**6)
+    _render_again(bench, job.id)
+    assert bench.store.retry(bench.get(job.id), after_s=1.0, careful=False, limit=2) is None
+    assert bench.get(job.id).state is JobState.GENERATING
+
+
+def _render_again(bench: Bench, job_id: str) -> None:
+    assert bench.store.claim_generation(job_id, **WORKER)
+    assert bench.store.start_generating(bench.get(job_id))

@@ -1,4 +1,4 @@
-"""Worker processes on the real queue: each job once, in order of tier, and none left lying when one is killed."""
+"""Worker processes on the real queue: each job once, realtime first, and none left lying when one is killed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from rushes.studio.jobs import (
     MAX_RECOVERIES,
+    Claims,
     FileLiveness,
     Job,
     JobState,
@@ -23,9 +26,10 @@ from rushes.studio.jobs import (
     WorkerLock,
     pid_of,
     run_worker,
+    table,
 )
 from studio.jobs.bench import Bench
-from studio.jobs.worker_process import FREEZE, HANG, HANG_ENCODING, LEAVE, RAISE, REFUSE
+from studio.jobs.worker_process import FREEZE, HANG, LEAVE, RAISE, REFUSE
 
 SCRIPT = Path(__file__).with_name("worker_process.py")
 
@@ -99,18 +103,17 @@ def test_jobs_go_through_both_queues_by_tier_and_each_ends(
     cancelled = bench.accept(tier="realtime")
     realtime = bench.accept(tier="realtime")
     assert bench.store.cancel(cancelled.id)
-    bench.submitter.cancel(cancelled.id)
     encoder = start("encode", "encode-0")
     encoder.until("encode", times=6)
     encoder.stop()
     order = [line[1] for line in encoder.said if line[0] == "encode"]
-    assert order == [realtime.id, leaving.id, refused.id, standard.id, raising.id, free.id]
+    assert order == [realtime.id, leaving.id, standard.id, free.id, refused.id, raising.id]
     assert {line[2] for line in encoder.said if line[0] == "encode"} == {"encoding"}
     generator = start("generate", "generate-0")
-    generator.until("generate", times=5)
+    generator.until("failed", times=2)
     generator.stop()
     order = [line[1] for line in generator.said if line[0] == "generate"]
-    assert order == [realtime.id, leaving.id, standard.id, raising.id, free.id]
+    assert order == [realtime.id, leaving.id, standard.id, free.id, raising.id]
     assert {line[2] for line in generator.said if line[0] == "generate"} == {"assigned"}
     assert [line[1:] for line in generator.said if line[0] == "failed"] == [
         [leaving.id, "NoneType"],
@@ -124,12 +127,11 @@ def test_jobs_go_through_both_queues_by_tier_and_each_ends(
     assert ends[refused.id].error_code == "content_policy_violation"
     assert bench.get(cancelled.id).state is JobState.CANCELLED
     assert bench.balance() == 100 - 3 * 3
-    assert bench.submitter.dequeued() == []
     # What a handler raised is told by its type; its text is nobody's business.
     told = (tmp_path / "generate-0.err").read_text()
     assert "RuntimeError" in told
     assert "zebracanary" not in told
-    assert "zebracanary" not in "".join(p.read_bytes().decode("latin-1") for p in tmp_path.glob("studio.db*"))
+    assert b"zebracanary" not in b"".join(p.read_bytes() for p in tmp_path.glob("studio.db*"))
 
 
 def test_a_killed_workers_job_goes_to_another_and_nobody_elses(
@@ -146,7 +148,7 @@ def test_a_killed_workers_job_goes_to_another_and_nobody_elses(
     recovered: list[Job] = []
     reaper = Reaper(
         bench.store,
-        bench.submitter,
+        bench.workers,
         liveness,
         on_lost=lost.append,
         on_recovered=lambda job, _stage: recovered.append(job),
@@ -164,7 +166,6 @@ def test_a_killed_workers_job_goes_to_another_and_nobody_elses(
     assert bench.balance() == 94
     (still,) = bench.store.held_by_workers()
     assert still.worker_id == "all-1"
-    assert [taken.job_id for taken in bench.submitter.dequeued()] == [still.id]
     # The same id, started again, is alive, and yet its predecessor's jobs are not its own.
     again = start("all", "all-0")
     again.until("ready")
@@ -175,25 +176,6 @@ def test_a_killed_workers_job_goes_to_another_and_nobody_elses(
     assert (done.state, done.credits_charged) == (JobState.COMPLETED, 3)
 
 
-def test_a_job_that_was_taken_and_not_begun_goes_back_to_the_queue(
-    bench: Bench, start: Start, liveness: FileLiveness
-) -> None:
-    victim = start("encode", "never-begins")
-    job = bench.accept()
-    victim.until("hanging")
-    reaper = Reaper(bench.store, bench.submitter, liveness, on_lost=lambda _: None)
-    reaper.sweep()
-    assert [taken.job_id for taken in bench.submitter.dequeued()] == [job.id]
-    victim.kill()
-    assert reaper.sweep() == []
-    assert bench.submitter.dequeued() == []
-    assert bench.get(job.id).state is JobState.QUEUED
-    successor = start("all", "all-0")
-    successor.until("generate")
-    successor.stop()
-    assert bench.get(job.id).state is JobState.COMPLETED
-
-
 def test_a_database_that_refuses_once_is_asked_again(bench: Bench, start: Start) -> None:
     job, leaving = bench.accept(), bench.accept(seed=LEAVE)
     worker = start("all", "refused-once")
@@ -201,7 +183,7 @@ def test_a_database_that_refuses_once_is_asked_again(bench: Bench, start: Start)
     worker.until("failed")
     worker.stop()
     refused = [line[1] for line in worker.said if line[0] == "refused"]
-    assert refused == ["claim_encoding", "enqueue_generation", "claim_generation", "fail"]
+    assert refused == ["enqueue_generation", "fail"]
     assert bench.get(job.id).state is JobState.COMPLETED
     assert bench.get(leaving.id).state is JobState.FAILED
     assert [line[1:] for line in worker.said if line[0] == "failed"] == [[leaving.id, "NoneType"]]
@@ -218,40 +200,26 @@ def test_a_job_that_can_not_be_passed_on_is_failed(bench: Bench, start: Start) -
     assert bench.balance() == 100
 
 
-@pytest.mark.parametrize(
-    ("worker_id", "left"), [("never-ends", JobState.ENCODING), ("never-claims", JobState.QUEUED)]
-)
-def test_a_job_that_a_living_worker_let_go_of_is_found(
-    bench: Bench, start: Start, liveness: FileLiveness, worker_id: str, left: JobState
-) -> None:
-    job = bench.accept()
-    worker = start("encode", worker_id)
-    following = bench.accept(tier="free", seed=HANG_ENCODING)
-    worker.until("hanging")  # with the one that follows: so it has let go of the other
-    assert bench.get(job.id).state is left
-    seconds = [0.0]
-    lost: list[Job] = []
-    reaper = Reaper(bench.store, bench.submitter, liveness, on_lost=lost.append, clock=lambda: seconds[0])
-    assert reaper.sweep() == []
-    assert bench.submitter.active() == {following.id}
-    seconds[0] = 30.0
-    ended = reaper.sweep()
-    assert lost == ended
-    assert ended == []
-    assert bench.get(job.id).recoveries == (left is JobState.ENCODING)
-    assert bench.submitter.active() == {following.id, job.id}
-    worker.kill()
-    successor = start("all", "all-0")
-    successor.until("generate")
-    successor.stop()
-    assert bench.get(job.id).state is JobState.COMPLETED
+def test_a_job_that_can_not_be_ended_is_ended_before_the_next_is_taken(bench: Bench, start: Start) -> None:
+    first, second = bench.accept(), bench.accept(tier="free")
+    worker = start("encode", "slow-to-end")
+    assert worker.until("failed")[1] == first.id
+    assert [line[0] for line in worker.said].count("encode") == 1
+    assert worker.until("failed", times=2)[1] == second.id
+    worker.stop()
+    assert bench.balance() == 100
 
 
 def test_a_worker_that_can_not_work_says_why(bench: Bench, tmp_path: Path) -> None:
     with WorkerLock(tmp_path, "all-0", "all") as lock:
         with pytest.raises(ValueError, match="needs a handler for generate"):
             run_worker(
-                "all", {"encode": lambda _: True}, store=bench.store, lock=lock, stop=threading.Event()
+                "all",
+                {"encode": lambda _: True},
+                store=bench.store,
+                claims=Claims(bench.store.engine, worker_id="all-0", executor_id=lock.executor_id),
+                executor_id=lock.executor_id,
+                stop=threading.Event(),
             )
         with pytest.raises(WorkerBusyError, match=f"pid {os.getpid()}"):
             WorkerLock(tmp_path, "all-0", "encode")
@@ -281,7 +249,7 @@ def test_a_frozen_worker_is_overtaken_and_changes_nothing_when_it_wakes(
     hung: list[Job] = []
     reaper = Reaper(
         bench.store,
-        bench.submitter,
+        bench.workers,
         liveness,
         on_lost=lambda _: None,
         on_hung=hung.append,
@@ -303,12 +271,69 @@ def test_a_frozen_worker_is_overtaken_and_changes_nothing_when_it_wakes(
     assert bench.balance() == ledger == 97
 
 
+def test_a_stopped_worker_loses_its_job_with_its_lease_and_can_not_double_it(
+    bench: Bench, start: Start, liveness: FileLiveness, tmp_path: Path
+) -> None:
+    """SIGSTOP while it renders: it wakes, ends its render, and neither stores nor charges a second time."""
+    job = bench.accept(seed=FREEZE)
+    stopped = start("all", "stopped")
+    stopped.until("frozen")
+    seconds = [0.0]
+    gone: list[Job] = []
+    reaper = Reaper(
+        bench.store,
+        bench.workers,
+        liveness,
+        on_lost=lambda _: None,
+        on_gone=gone.append,
+        lease_s=5,
+        clock=lambda: seconds[0],
+    )
+    reaper.sweep()
+    eventually_said(bench)
+    seconds[0] = 5.0
+    reaper.sweep()
+    assert gone == []  # it has said since that it lives
+    stop_between_transactions(bench, stopped.process)
+    reaper.sweep()
+    seconds[0] = 10.0
+    reaper.sweep()
+    assert [one.id for one in gone] == [job.id]
+    successor = start("generate", "generate-0")
+    assert successor.until("completed")[1] == job.id
+    stopped.process.send_signal(signal.SIGCONT)
+    (tmp_path / "workers" / "thaw").touch()
+    assert stopped.until("refused")[1] == job.id
+    done = bench.get(job.id)
+    assert (done.worker_id, done.credits_charged, bench.balance()) == ("generate-0", 3, 97)
+    reaper.sweep()
+    assert len(gone) == 1  # and it is alive again
+
+
+def eventually_said(bench: Bench) -> None:
+    """Waits until the one worker has said again that it lives."""
+    (before,) = bench.workers.all()
+    deadline = time.monotonic() + 30
+    while bench.workers.all() == [before]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def stop_between_transactions(bench: Bench, process: subprocess.Popen[str]) -> None:
+    """SIGSTOP, at a moment at which it doesn't keep everybody else out of SQLite's file."""
+    with bench.store.engine.begin() as conn:
+        conn.execute(sa.delete(table.workers).where(table.workers.c.worker_id == "nobody"))
+        if conn.dialect.name == "sqlite":
+            process.send_signal(signal.SIGSTOP)  # the write lock is ours
+    process.send_signal(signal.SIGSTOP)
+
+
 def test_a_job_on_which_worker_after_worker_is_lost_fails_in_the_end(
     bench: Bench, liveness: FileLiveness
 ) -> None:
     job = bench.accept()
     lost: list[Job] = []
-    reaper = Reaper(bench.store, bench.submitter, liveness, on_lost=lost.append)
+    reaper = Reaper(bench.store, bench.workers, liveness, on_lost=lost.append)
     bench.advance(job.id, JobState.WAITING)
     for _ in range(MAX_RECOVERIES + 1):
         assert lost == []
@@ -326,37 +351,3 @@ def test_a_job_on_which_worker_after_worker_is_lost_fails_in_the_end(
         0,
     )
     assert bench.balance() == 100
-
-
-def test_two_jobs_that_a_queue_hands_over_at_once_are_done_one_after_the_other(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from dbos import DBOS
-
-    from rushes.studio.jobs.worker import _Worker
-
-    monkeypatch.setattr(DBOS, "run_step", lambda _options, work, *arguments: work(*arguments))
-    jobs = [bench.accept(), bench.accept()]
-    for job in jobs:
-        assert bench.store.claim_encoding(job.id, worker_id="w", executor_id="w")
-        assert bench.store.enqueue_generation(bench.get(job.id), lambda _conn, _job: None)
-    second = threading.Event()
-    inside: list[str] = []
-
-    def generate(job: Job) -> None:
-        inside.append(job.id)
-        if len(inside) == 1:
-            # The other one is under way by now: without a turn it would come in here.
-            assert not second.wait(0.5)
-        else:
-            second.set()
-
-    with WorkerLock(tmp_path, "generate-0", "generate") as lock:
-        worker = _Worker({"generate": generate}, bench.store, lock, threading.Event())
-        threads = [threading.Thread(target=worker._step, args=("generate", job.id)) for job in jobs]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        worker.close()
-    assert sorted(inside) == sorted(job.id for job in jobs)

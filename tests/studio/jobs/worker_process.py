@@ -6,19 +6,28 @@ and ends when its standard input is closed.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from rushes.studio.jobs import Job, JobStore, WorkerLock, open_database, run_worker
+from rushes.studio.jobs import (
+    Claims,
+    Heartbeat,
+    Job,
+    JobStore,
+    WorkerInfo,
+    WorkerLock,
+    Workers,
+    open_database,
+    run_worker,
+)
 
-RAISE, LEAVE, REFUSE, HANG, HANG_ENCODING, FREEZE = 101, 102, 103, 104, 105, 106
+RAISE, LEAVE, REFUSE, HANG, FREEZE = 101, 102, 103, 104, 105
 
 
 def say(*words: str) -> None:
@@ -37,7 +46,6 @@ class Handlers:
             code = "content_policy_violation"
             self.store.fail(job.id, code=code, message="blocked", reason="safety_block", held=job)
             return False
-        hang_if_asked(job)
         return True
 
     def generate(self, job: Job) -> None:
@@ -51,7 +59,6 @@ class Handlers:
             time.sleep(600)
         if job.seed == FREEZE and not job.recoveries:
             say("frozen", job.id)
-            # Not SIGSTOP: it could stop another thread of this process within a transaction of SQLite.
             while not (self.folder / "thaw").exists():
                 time.sleep(0.02)
         if job.seed != LEAVE:
@@ -59,31 +66,12 @@ class Handlers:
             say("completed" if done else "refused", job.id)
 
 
-class NeverBegins(JobStore):
-    """Takes jobs off the queue and gets no further."""
-
-    def claim_encoding(self, job_id: str, *, worker_id: str, executor_id: str) -> Job | None:
-        say("hanging", job_id)
-        time.sleep(600)
-        return super().claim_encoding(job_id, worker_id=worker_id, executor_id=executor_id)
-
-
 class RefusedOnce(JobStore):
     """Its first change of each kind finds the database locked."""
 
-    refused: set[str]
-
-    def claim_encoding(self, job_id: str, *, worker_id: str, executor_id: str) -> Job | None:
-        self._refuse("claim_encoding")
-        return super().claim_encoding(job_id, worker_id=worker_id, executor_id=executor_id)
-
-    def enqueue_generation(self, job: Job, enqueue: Callable[[sa.Connection, Job], None]) -> bool:
+    def enqueue_generation(self, job: Job) -> bool:
         self._refuse("enqueue_generation")
-        return super().enqueue_generation(job, enqueue)
-
-    def claim_generation(self, job_id: str, *, worker_id: str, executor_id: str) -> Job | None:
-        self._refuse("claim_generation")
-        return super().claim_generation(job_id, worker_id=worker_id, executor_id=executor_id)
+        return super().enqueue_generation(job)
 
     def fail(self, job_id: str, **reason: Any) -> Job | None:
         self._refuse("fail")
@@ -100,31 +88,18 @@ class RefusedOnce(JobStore):
 class NeverPassesOn(JobStore):
     """Finds the database locked whenever a job is to be passed on."""
 
-    def enqueue_generation(self, job: Job, enqueue: Callable[[sa.Connection, Job], None]) -> bool:
+    def enqueue_generation(self, job: Job) -> bool:
         raise locked()
 
 
-class NeverEnds(NeverPassesOn):
-    """As that, and neither can it end the job."""
+class SlowToEnd(NeverPassesOn):
+    """As that, and it can't end the job either, for a while."""
 
     def fail(self, job_id: str, **reason: Any) -> Job | None:
-        raise locked()
-
-
-class NeverClaims(NeverEnds):
-    """As that, and can't even claim it."""
-
-    def claim_encoding(self, job_id: str, *, worker_id: str, executor_id: str) -> Job | None:
-        job = self.get(job_id)
-        assert job is not None
-        hang_if_asked(job)
-        raise locked()
-
-
-def hang_if_asked(job: Job) -> None:
-    if job.seed == HANG_ENCODING:
-        say("hanging", job.id)
-        time.sleep(600)
+        self.refusals: int = self.__dict__.setdefault("refusals", 0) + 1
+        if self.refusals < 8:
+            raise locked()
+        return super().fail(job_id, **reason)
 
 
 def locked() -> OperationalError:
@@ -132,11 +107,9 @@ def locked() -> OperationalError:
 
 
 KINDS: dict[str, type[JobStore]] = {
-    "never-begins": NeverBegins,
     "refused-once": RefusedOnce,
     "never-passes-on": NeverPassesOn,
-    "never-ends": NeverEnds,
-    "never-claims": NeverClaims,
+    "slow-to-end": SlowToEnd,
 }
 
 DRAINS = {"hasty": 0.0}
@@ -155,18 +128,26 @@ def main() -> None:
     threading.Thread(target=wait_for_end, daemon=True).start()
     handlers = Handlers(store, Path(workers_dir))
     assert role in {"encode", "generate", "all"}
+    workers = Workers(store.engine)
     with WorkerLock(Path(workers_dir), worker_id, role) as lock:
-        run_worker(
-            role,  # type: ignore[arg-type] # checked above
-            {"encode": handlers.encode, "generate": handlers.generate},
-            store=store,
-            lock=lock,
-            stop=stop,
-            on_ready=lambda: say("ready", lock.executor_id),
-            on_failed=lambda job, error: say("failed", job.id, type(error).__name__),
-            on_left=lambda job, _stage: say("left", job.id),
-            drain_s=DRAINS.get(worker_id, 60.0),
+        info = WorkerInfo(
+            worker_id=worker_id, executor_id=lock.executor_id, pid=os.getpid(), role=role, state="idle"
         )
+        workers.publish(info)
+        with Heartbeat(lambda: workers.publish(info), every_s=0.1):
+            run_worker(
+                role,  # type: ignore[arg-type] # checked above
+                {"encode": handlers.encode, "generate": handlers.generate},
+                store=store,
+                claims=Claims(store.engine, worker_id=worker_id, executor_id=lock.executor_id),
+                executor_id=lock.executor_id,
+                stop=stop,
+                on_ready=lambda: say("ready", lock.executor_id),
+                on_failed=lambda job, error: say("failed", job.id, type(error).__name__),
+                on_left=lambda job, _stage: say("left", job.id),
+                drain_s=DRAINS.get(worker_id, 60.0),
+            )
+        workers.withdraw(lock.executor_id)
     store.engine.dispose()
     say("stopped")
 

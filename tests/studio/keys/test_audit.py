@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from rushes.studio.jobs import Job, JobState, JobStore, Submitter, open_database
+from rushes.studio.jobs import Job, JobState, JobStore, Workers, open_database
 from rushes.studio.keys import InsufficientCreditsError, KeyStore, audit
 from studio.jobs.bench import WORKER, Bench, Clock
 
@@ -22,7 +22,7 @@ def _bench(folder: Path) -> Bench:
     keys = KeyStore(engine)
     key, _ = keys.create("ci", tier="realtime", credits=100)
     store = JobStore(engine, prompt_key=Fernet.generate_key(), clock=(clock := Clock()))
-    return Bench(store, Submitter(engine), keys, key, clock)
+    return Bench(store, Workers(engine, clock), keys, key, clock)
 
 
 class Interleaved(RuleBasedStateMachine):
@@ -39,7 +39,6 @@ class Interleaved(RuleBasedStateMachine):
         self.left = {self.bench.key.id: 100, self.other.id: 20}
 
     def teardown(self) -> None:
-        self.bench.submitter.close()
         self.store.engine.dispose()
         self.folder.cleanup()
 
@@ -67,7 +66,7 @@ class Interleaved(RuleBasedStateMachine):
     @rule(job_id=jobs)
     def pass_on(self, job_id: str) -> None:
         if job := self.store.get(job_id):
-            self.store.enqueue_generation(job, self.bench.submitter.enqueue)
+            self.store.enqueue_generation(job)
 
     @rule(job_id=jobs)
     def assign(self, job_id: str) -> None:
@@ -94,7 +93,7 @@ class Interleaved(RuleBasedStateMachine):
     @rule(job_id=jobs, why=st.sampled_from(["lost", "drained"]))
     def recover(self, job_id: str, why: str) -> None:
         if job := self.store.get(job_id):
-            self.store.recover(job, self.bench.submitter.enqueue, lost=why == "lost")
+            self.store.recover(job, lost=why == "lost")
 
     @rule(job_id=consumes(jobs))
     def delete(self, job_id: str) -> None:
@@ -161,5 +160,4 @@ def test_what_is_broken_is_found(tmp_path: Path, statement: str, kinds: set[str]
     assert {d.kind for d in found} == kinds
     assert any(said in d.text for d in found), found
     assert all(d.subject in {*jobs.values(), bench.key.id, "key_x"} for d in found)
-    bench.submitter.close()
     bench.store.engine.dispose()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from rushes.studio.jobs import Job, JobPrompt, JobStore, Submitter, new_job_id, open_database
+from rushes.studio.jobs import Job, JobPrompt, JobStore, new_job_id, open_database
 from rushes.studio.keys import ApiKey, KeyStore
 from rushes.studio.webhooks import Deliverer, Endpoint, Endpoints, Outbox, Sender
 
@@ -86,7 +86,6 @@ class Studio:
     """Jobs, keys and webhooks on one database."""
 
     store: JobStore
-    submitter: Submitter
     keys: KeyStore
     endpoints: Endpoints
     outbox: Outbox
@@ -109,7 +108,7 @@ class Studio:
             root_span_id="cd" * 8, accepted_ns=self.clock(), credits_reserved=1,
         )  # fmt: skip
         prompt = JobPrompt("a red ball", "")
-        self.store.create(job, key=owner, prompt=prompt, enqueue=self.submitter.enqueue)
+        self.store.create(job, key=owner, prompt=prompt)
         return job
 
     def cancelled(self, key: ApiKey | None = None) -> Job:
@@ -122,7 +121,7 @@ class Studio:
         assert self.store.claim_encoding(job.id, worker_id="e", executor_id="e.1.00000000")
         held = self.store.get(job.id)
         assert held is not None
-        assert self.store.enqueue_generation(held, self.submitter.enqueue)
+        assert self.store.enqueue_generation(held)
         held = self.store.claim_generation(job.id, worker_id="g", executor_id="g.1.00000000")
         assert held is not None
         assert self.store.start_generating(held)
@@ -143,10 +142,8 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
     keys = KeyStore(engine, clock=clock)
     key, _ = keys.create("ci", credits=1000)
     prompt_key = Fernet.generate_key()
-    submitter = Submitter(engine)
     yield Studio(
         JobStore(engine, prompt_key=prompt_key, clock=clock),
-        submitter,
         keys,
         Endpoints(engine, prompt_key=prompt_key, clock=clock),
         Outbox(engine, clock=clock),
@@ -154,5 +151,4 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
         clock,
         prompt_key,
     )
-    submitter.close()
     engine.dispose()

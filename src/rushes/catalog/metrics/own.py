@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from rushes.catalog.labels import MODEL, TIER
+from rushes.catalog.labels import MODEL, REASON, TIER
 from rushes.catalog.model import Kind, Label, Metric
 
 __all__ = ["OWN"]
@@ -224,6 +224,68 @@ OWN: Final = (
         section=_SECTION,
         labels=(TIER, MODEL),
         requires="a worker that was lost",
+        specified=False,
+    ),
+    Metric(
+        name="rushes_retries_total",
+        kind=Kind.COUNTER,
+        help="Jobs that went back to their queue because what went wrong may go well another time",
+        section=_SECTION,
+        labels=(MODEL, REASON),
+        requires="a render that failed for a passing reason",
+        specified=False,
+    ),
+    Metric(
+        name="rushes_queue_oldest_wait_seconds",
+        kind=Kind.GAUGE,
+        help="Age of the oldest job that waits, 0 when none does",
+        section=_SECTION,
+        labels=(TIER,),
+        unit="s",
+        specified=False,
+    ),
+    Metric(
+        name="rushes_job_oldest_age_seconds",
+        kind=Kind.GAUGE,
+        help="Age of the oldest unfinished job, 0 when there is none",
+        section=_SECTION,
+        labels=(TIER,),
+        unit="s",
+        specified=False,
+    ),
+    Metric(
+        name="rushes_model_cache_hits_total",
+        kind=Kind.COUNTER,
+        help="Jobs whose model was in the worker's memory",
+        section=_SECTION,
+        labels=(MODEL,),
+        specified=False,
+    ),
+    Metric(
+        name="rushes_model_cache_misses_total",
+        kind=Kind.COUNTER,
+        help="Jobs whose model had to be loaded first",
+        section=_SECTION,
+        labels=(MODEL,),
+        specified=False,
+        requires="a model that was not loaded beforehand",
+    ),
+    Metric(
+        name="rushes_model_cache_evictions_total",
+        kind=Kind.COUNTER,
+        help="Models that were let go of to make room in a worker's memory",
+        section=_SECTION,
+        labels=(MODEL,),
+        specified=False,
+        requires="RUSHES_MODEL_MEMORY_GIB smaller than the models",
+    ),
+    Metric(
+        name="rushes_model_cache_bytes",
+        kind=Kind.GAUGE,
+        help="Parameters of the models in the worker's memory",
+        section=_SECTION,
+        labels=(MODEL,),
+        unit="By",
         specified=False,
     ),
     Metric(

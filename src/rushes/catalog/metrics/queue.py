@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from rushes.catalog.labels import MODEL, TIER
-from rushes.catalog.model import Kind, Label, Metric, Status
+from rushes.catalog.model import Kind, Label, Metric
 
 __all__ = ["QUEUE"]
 
@@ -75,6 +75,6 @@ QUEUE: Final = (
         section=_SECTION,
         labels=(TIER, MODEL),
         target="Rate <0.1%",
-        status=Status.PENDING,
+        requires="a job that ran into its tier's time limit",
     ),
 )

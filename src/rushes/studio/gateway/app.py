@@ -25,7 +25,7 @@ from rushes.studio.gateway.middleware import Watch
 from rushes.studio.gateway.openapi import document
 from rushes.studio.gateway.submit import Submission
 from rushes.studio.gateway.video import video_object
-from rushes.studio.jobs import PromptUnreadableError, remove_unused
+from rushes.studio.jobs import Outlook, PromptUnreadableError, remove_unused
 from rushes.studio.keys import RateLimiter
 from rushes.studio.storage import StorageError
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from rushes.studio.gateway.protocols import VideoMedia
-    from rushes.studio.jobs import Job, JobStore, Submitter
+    from rushes.studio.jobs import Job, JobStore
     from rushes.studio.keys import KeyStore
     from rushes.studio.models.card import ModelCard
 
@@ -50,7 +50,6 @@ _CODES: Final = {404: "not_found", 405: "method_not_allowed"}
 def create_app(
     *,
     store: JobStore,
-    submitter: Submitter,
     keys: KeyStore,
     cards: Mapping[str, ModelCard],
     media: VideoMedia,
@@ -58,7 +57,7 @@ def create_app(
     on_cancelled: Callable[[Job], None],
     hash_key: bytes,
     unavailable: Mapping[str, str] = MappingProxyType({}),
-    max_queue_depth: int = 1000,
+    outlook: Outlook | None = None,
     limiter: RateLimiter | None = None,
     clock: Callable[[], int] = time.time_ns,
     extra_routes: Sequence[BaseRoute] = (),
@@ -67,7 +66,6 @@ def create_app(
 
     Args:
         store: the jobs.
-        submitter: their queues.
         keys: who may do what.
         cards: the models on offer, by name.
         media: the stored videos.
@@ -75,7 +73,7 @@ def create_app(
         on_cancelled: told once of each job that a caller cancelled, as it is afterwards.
         hash_key: keys the hashes that stand for prompts in logs, and for requests that may be repeated.
         unavailable: models that exist and can't be served, with the reason that the caller is told.
-        max_queue_depth: how many jobs may wait before new ones are refused.
+        outlook: how full the queue may be and what it will do; by default with the usual limits.
         limiter: the rate limit's buckets.
         clock: Unix nanoseconds.
         extra_routes: such as /metrics; they are counted like the others.
@@ -88,13 +86,12 @@ def create_app(
         raise ValueError(msg)
     submission = Submission(
         store=store,
-        submitter=submitter,
         keys=keys,
         cards=cards,
         prices=prices,
         unavailable=unavailable,
         limiter=limiter or RateLimiter(),
-        max_queue_depth=max_queue_depth,
+        outlook=outlook or Outlook(store.engine),
         hash_key=hash_key,
         clock=clock,
     )
@@ -141,12 +138,12 @@ class _Api:
         headers = {"x-trace-id": job.trace_id, "openai-poll-after-ms": _POLL_AFTER_MS}
         if replayed:
             headers["idempotent-replayed"] = "true"
-        return JSONResponse(video_object(job, prompt=prompt), headers=headers)
+        return JSONResponse(await self._shown(job, prompt), headers=headers)
 
     async def retrieve(self, request: Request) -> Response:
         job = await self._owned(request)
         return JSONResponse(
-            video_object(job, prompt=await run_in_threadpool(self._prompt, job)),
+            await self._shown(job, await run_in_threadpool(self._prompt, job)),
             headers={"openai-poll-after-ms": _POLL_AFTER_MS},
         )
 
@@ -168,7 +165,7 @@ class _Api:
             )
         except LookupError:
             raise bad_value("after", f"after names no video of this key: {shown(after)}") from None
-        videos = [video_object(job) for job in page.jobs]
+        videos = [await self._shown(job) for job in page.jobs]
         return JSONResponse(
             {
                 "object": "list",
@@ -248,6 +245,10 @@ class _Api:
             raise no_such_video(video_id)
         return job
 
+    async def _shown(self, job: Job, prompt: str | None = None) -> dict[str, Any]:
+        place = await run_in_threadpool(self.submission.outlook.place, job)
+        return video_object(job, prompt=prompt, place=place)
+
     def _prompt(self, job: Job) -> str | None:
         try:
             return self._store.prompt(job.id).text
@@ -256,21 +257,15 @@ class _Api:
 
     def _delete(self, job: Job) -> bool:
         """Cancels what is unfinished (False), deletes what is finished (True)."""
-        submitter = self.submission.submitter
         if cancelled := self._store.cancel(job.id):
-            try:
-                self.on_cancelled(cancelled)
-            finally:
-                submitter.cancel(job.id)
+            self.on_cancelled(cancelled)
             return False
-        if deletion := self._store.delete(job.id):
+        deletion = self._store.delete(job.id)
+        if deletion is not None and deletion.media is not None:
             try:
-                if deletion.media is not None:
-                    remove_unused(self._store.engine, deletion.media, self.media.delete)
+                remove_unused(self._store.engine, deletion.media, self.media.delete)
             except StorageError as error:  # it is noted, and tried again
                 _LOG.error("log.message", error=f"a deleted video's object is still in the store: {error}")
-            finally:
-                submitter.forget(job.id)
         return True
 
 

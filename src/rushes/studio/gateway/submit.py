@@ -30,13 +30,11 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from starlette.requests import Request
 
-    from rushes.studio.jobs import JobStore, Submitter
+    from rushes.studio.jobs import JobStore, Outlook
     from rushes.studio.keys import ApiKey, KeyStore, RateLimiter, Repeatable
     from rushes.studio.models.card import ModelCard
 
 _LOG: Final = logs.get_logger("gateway")
-_RETRY_UNKNOWN_S: Final = 5.0
-_RETRY_MAX_S: Final = 600.0
 
 
 class Accepted(NamedTuple):
@@ -52,13 +50,12 @@ class Submission:
     """What a POST needs."""
 
     store: JobStore
-    submitter: Submitter
     keys: KeyStore
     cards: Mapping[str, ModelCard]
     prices: Mapping[str, int]
     unavailable: Mapping[str, str]
     limiter: RateLimiter
-    max_queue_depth: int
+    outlook: Outlook
     hash_key: bytes
     clock: Callable[[], int]
 
@@ -105,7 +102,7 @@ class Submission:
         if named is not None and (job := await self._earlier(named)):
             return Accepted(job, str(fields["prompt"]), replayed=True)
         wanted = parse_request(fields, self.cards, key_tier=key.tier, unavailable=self.unavailable)
-        await run_in_threadpool(self._check_depth)
+        await run_in_threadpool(self._check_depth, wanted.tier)
         picture = None
         if wanted.reference is not None:
             picture = await run_in_threadpool(fitted, wanted.reference, wanted.width, wanted.height)
@@ -146,7 +143,6 @@ class Submission:
                 job,
                 key=key,
                 prompt=wanted.prompt,
-                enqueue=self.submitter.enqueue,
                 picture=picture,
                 first=first,
             )
@@ -172,18 +168,14 @@ class Submission:
             root_span_id=root.span_id,
             parent_span_id=root.parent_span_id,
             accepted_ns=root.started_ns,
+            ready_ns=root.started_ns,
             credits_reserved=cost,
             stages=(Stage("gateway", root.started_ns, max(root.started_ns, self.clock())),),
         )
 
-    def _check_depth(self) -> None:
-        depth = self.store.waiting()
-        if depth < self.max_queue_depth:
-            return
-        render_s = self.store.recent_render_seconds()
-        # With one worker there is room again after this many renders.
-        wait_s = _RETRY_UNKNOWN_S if render_s is None else (depth - self.max_queue_depth + 1) * render_s
-        raise errors.queue_full(depth, min(_RETRY_MAX_S, wait_s))
+    def _check_depth(self, tier: str) -> None:
+        if full := self.outlook.full(tier):
+            raise errors.queue_full(full.depth, full.retry_after_s)
 
     def _tell(self, job: Job, wanted: VideoRequest) -> None:
         instruments.video_generation_request_total.add(1, tier=cast("Tier", job.tier), model=job.model)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rushes.studio.jobs import NO_SEED, JobState
 
 if TYPE_CHECKING:
-    from rushes.studio.jobs import Job
+    from rushes.studio.jobs import Job, Place
 
 _STATUS: Final = {
     JobState.QUEUED: "queued",
@@ -21,9 +21,14 @@ _STATUS: Final = {
 }
 
 
-def video_object(job: Job, *, prompt: str | None = None) -> dict[str, Any]:
-    """The reply's object; `prompt` is for its owner only."""
-    return {
+def video_object(job: Job, *, prompt: str | None = None, place: Place | None = None) -> dict[str, Any]:
+    """The reply's object; `prompt` is for its owner only. What is not known of its `place` in the queue is absent."""
+    known: dict[str, Any] = {}
+    if place is not None:
+        known["queue_position"] = place.position
+        if place.start_ns is not None:
+            known["estimated_start"] = place.start_ns // 1_000_000_000
+    return known | {
         "id": job.id,
         "object": "video",
         "model": job.model,
@@ -41,7 +46,7 @@ def video_object(job: Job, *, prompt: str | None = None) -> dict[str, Any]:
         # Beyond OpenAI's object:
         "state": job.state.value,
         "tier": job.tier,
-        "step": job.step,
+        "step": job.furthest_step,  # it never falls, whatever a lost worker took along
         "steps": job.steps,
         "seed": None if job.seed == NO_SEED else job.seed,
         "trace_id": job.trace_id,
@@ -52,7 +57,7 @@ def progress_percent(job: Job) -> int:
     """Denoising steps done, in percent (none are told by somebody else's API); 100 once the video can be fetched."""
     if job.state is JobState.COMPLETED:
         return 100
-    return min(99, 100 * job.step // job.steps) if job.steps else 0
+    return min(99, 100 * job.furthest_step // job.steps) if job.steps else 0
 
 
 def _error(job: Job) -> dict[str, str] | None:

@@ -1,12 +1,15 @@
-"""Videos as durable jobs: their rows, their two queues, the workers' liveness and the reaper of lost ones."""
+"""Videos as durable jobs: their rows, which are the queue, who takes which, the workers' liveness and the reaper."""
 
+from rushes.studio.jobs.claims import Claims
 from rushes.studio.jobs.database import open_database
 from rushes.studio.jobs.depth import QueueDepth
+from rushes.studio.jobs.forecast import Outlook, Place
 from rushes.studio.jobs.forget import cut_log, forget_prompts
 from rushes.studio.jobs.job import (
     INTERRUPTED,
     MAX_RECOVERIES,
     NO_SEED,
+    RETRIED,
     TERMINAL,
     Job,
     JobPrompt,
@@ -17,20 +20,27 @@ from rushes.studio.jobs.job import (
 from rushes.studio.jobs.liveness import FileLiveness, Liveness, WorkerBusyError, WorkerLock, pid_of
 from rushes.studio.jobs.operations import Operation, Operations
 from rushes.studio.jobs.patience import patiently
-from rushes.studio.jobs.queue import Submitter, priority_of
 from rushes.studio.jobs.reaper import Reaper
+from rushes.studio.jobs.schedule import POLICIES, PRIORITIES, TierPolicy, policy_of
 from rushes.studio.jobs.store import Deletion, JobPage, JobStore, PromptUnreadableError
 from rushes.studio.jobs.unused import remove_unused, sweep_unused
 from rushes.studio.jobs.worker import Handler, Role, run_worker
+from rushes.studio.jobs.workers import HOST, Heartbeat, WorkerInfo, Workers, WorkerState
 
 __all__ = [
+    "HOST",
     "INTERRUPTED",
     "MAX_RECOVERIES",
     "NO_SEED",
+    "POLICIES",
+    "PRIORITIES",
+    "RETRIED",
     "TERMINAL",
+    "Claims",
     "Deletion",
     "FileLiveness",
     "Handler",
+    "Heartbeat",
     "Job",
     "JobPage",
     "JobPrompt",
@@ -39,21 +49,26 @@ __all__ = [
     "Liveness",
     "Operation",
     "Operations",
+    "Outlook",
+    "Place",
     "PromptUnreadableError",
     "QueueDepth",
     "Reaper",
     "Role",
     "Stage",
-    "Submitter",
+    "TierPolicy",
     "WorkerBusyError",
+    "WorkerInfo",
     "WorkerLock",
+    "WorkerState",
+    "Workers",
     "cut_log",
     "forget_prompts",
     "new_job_id",
     "open_database",
     "patiently",
     "pid_of",
-    "priority_of",
+    "policy_of",
     "remove_unused",
     "run_worker",
     "sweep_unused",

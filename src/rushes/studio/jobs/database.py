@@ -1,4 +1,4 @@
-"""Opening the one database that holds jobs, keys and DBOS' own tables.
+"""Opening the one database that holds jobs, keys and workers.
 
 Sharing it is what lets a job, its credits and its place in the queue be written in one transaction.
 """
@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
-from dbos import DBOS
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.schema import CreateColumn
 
 # These modules declare their tables in `metadata` when they are imported.
 from rushes.studio.cost import table as _compute_table  # noqa: F401
-from rushes.studio.jobs import table as _jobs_table  # noqa: F401
+from rushes.studio.jobs.schedule import QUEUES
+from rushes.studio.jobs.table import turns
 from rushes.studio.keys.table import metadata
 
 if TYPE_CHECKING:
@@ -54,11 +54,28 @@ def open_database(url: str) -> sa.Engine:
     else:
         msg = f"the job database can be SQLite or PostgreSQL, not {backend!r}"
         raise ValueError(msg)
-    # Only now: DBOS on SQLite's rollback journal lets one frozen process block all others.
-    _retry(lambda: DBOS.migrate(parsed.render_as_string(hide_password=False)))
     _retry(lambda: metadata.create_all(engine))
     _retry(lambda: _add_columns(engine))
+    _retry(lambda: _add_indexes(engine))
+    _retry(lambda: _add_turns(engine))
     return engine
+
+
+def _add_indexes(engine: sa.Engine) -> None:
+    known = sa.inspect(engine)
+    for table in metadata.sorted_tables:
+        there = {index["name"] for index in known.get_indexes(table.name)}
+        for index in table.indexes:
+            if index.name not in there:
+                index.create(engine, checkfirst=True)
+
+
+def _add_turns(engine: sa.Engine) -> None:
+    with engine.begin() as conn:
+        there = set(conn.execute(sa.select(turns.c.queue)).scalars())
+        for queue in QUEUES:
+            if queue not in there:
+                conn.execute(sa.insert(turns).values(queue=queue, taken=0, passes="{}"))
 
 
 def _add_columns(engine: sa.Engine) -> None:

@@ -23,8 +23,6 @@ _STATUS: Final = {
 
 WAITING: Final = tuple(state for state, status in _STATUS.items() if status == "waiting")
 
-_RECENT: Final = 20
-
 
 class QueueDepth(NamedTuple):
     """One series of `queue_depth_total`."""
@@ -57,14 +55,17 @@ def count_in(engine: sa.Engine, states: Collection[JobState]) -> int:
         return int(conn.execute(query).scalar_one())
 
 
-def recent_render_seconds(engine: sa.Engine) -> float | None:
-    """Mean seconds on a worker of the videos delivered last, None before the first."""
+def read_oldest(engine: sa.Engine) -> dict[tuple[str, bool], int]:
+    """When the oldest unfinished job of each tier was accepted (Unix nanoseconds): waiting ones (True), and all."""
     query = (
-        sa.select(jobs.c.assigned_ns, jobs.c.finished_ns)
-        .where(jobs.c.state == JobState.COMPLETED, jobs.c.assigned_ns.is_not(None))
-        .order_by(jobs.c.finished_ns.desc())
-        .limit(_RECENT)
+        sa.select(jobs.c.state, jobs.c.tier, sa.func.min(jobs.c.accepted_ns).label("since"))
+        .where(jobs.c.state.in_(tuple(_STATUS)))
+        .group_by(jobs.c.state, jobs.c.tier)
     )
+    oldest: dict[tuple[str, bool], int] = {}
     with engine.connect() as conn:
-        spans = [finished - assigned for assigned, finished in conn.execute(query)]
-    return sum(spans) / len(spans) / 1e9 if spans else None
+        for state, tier, since in conn.execute(query):
+            of = [(tier, False)] + ([(tier, True)] if JobState(state) in WAITING else [])
+            for key in of:
+                oldest[key] = min(since, oldest.get(key, since))
+    return oldest

@@ -45,6 +45,9 @@ MAX_RECOVERIES: Final = 5
 INTERRUPTED: Final = "rushes.interrupted"
 """The stage that accounts for what a worker did before it was lost, and for the time until that was noticed."""
 
+RETRIED: Final = "rushes.retried"
+"""The stage that ends where a worker gives a job back, since what went wrong may go well another time."""
+
 
 class Stage(NamedTuple):
     """A stretch of a job's time that a stage of the pipeline accounts for, in Unix nanoseconds."""
@@ -86,6 +89,10 @@ class Job:
         attempt: how many workers have been given it, in either role. A worker may change the job only while this
             is still what it was when the job was given to it: whoever comes back from the dead changes nothing.
         recoveries: how often it went back to its queue because its worker was lost.
+        retries: how often it went back because what went wrong may go well another time.
+        careful: whether it is to be rendered with less memory, at the price of time.
+        furthest_step: the most steps that were done, whatever was lost since.
+        ready_ns: from when on it may be taken off the queue that it is on.
         alive_ns: when its worker said last that it is at it, where nothing else shows that.
         worker_id: who holds it or held it last.
         executor_id: that worker's process; a restarted worker is another one.
@@ -115,6 +122,10 @@ class Job:
     step: int = 0
     attempt: int = 0
     recoveries: int = 0
+    retries: int = 0
+    careful: bool = False
+    furthest_step: int = 0
+    ready_ns: int = 0
     alive_ns: int | None = None
     error_code: str | None = None
     error_message: str | None = None
@@ -136,6 +147,11 @@ class Job:
     def terminal(self) -> bool:
         """Whether the state is final."""
         return self.state in TERMINAL
+
+    @property
+    def work(self) -> int:
+        """Steps times pixels: what renders of one model take their time by, roughly."""
+        return max(1, self.steps) * self.num_frames * self.width * self.height
 
     @property
     def resolution(self) -> str:

@@ -49,3 +49,8 @@ class Operations:
         """Notes the provider's name of the order."""
         with self._engine.begin() as conn:
             conn.execute(sa.update(operations).where(operations.c.job_id == job.id).values(name=name))
+
+    def forget(self, job: Job) -> None:
+        """Takes back the note of an order that was refused."""
+        with self._engine.begin() as conn:
+            conn.execute(sa.delete(operations).where(operations.c.job_id == job.id))

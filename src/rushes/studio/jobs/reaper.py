@@ -1,8 +1,7 @@
 """Finds the jobs that nobody works on any more, and puts them back on their queues: no video is lost with its worker.
 
-Those are the jobs of workers that died, of workers that hang, and the strays: jobs whose worker lives and has let go
-of them, because the database refused it when it claimed, passed on or ended them. A job on which worker after worker
-is lost is failed in the end.
+Those are the jobs of workers that died, that have not been heard of for longer than their lease, or that hang. A job
+on which worker after worker is lost is failed in the end, and so is one that runs longer than its tier may.
 """
 
 from __future__ import annotations
@@ -10,20 +9,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping
+from typing import Final
 
-from rushes.studio.jobs.job import MAX_RECOVERIES, JobState
-from rushes.studio.jobs.liveness import pid_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rushes.studio.jobs.job import Job, Stage
-    from rushes.studio.jobs.liveness import Liveness
-    from rushes.studio.jobs.queue import Submitter
-    from rushes.studio.jobs.store import JobStore
+from rushes.studio.jobs.job import MAX_RECOVERIES, Job, JobState, Stage
+from rushes.studio.jobs.liveness import Liveness, pid_of
+from rushes.studio.jobs.schedule import POLICIES, TierPolicy, policy_of
+from rushes.studio.jobs.store import JobStore
+from rushes.studio.jobs.workers import Workers
 
 _log = logging.getLogger(__name__)
+
+_BLOCKED_S: Final = 1.0  # a write that takes so long says that others can't write either
+_FORGOTTEN_S: Final = 86_400.0
+_OVERDUE_S: Final = 10.0  # a worker ends a job by itself when its time is up, if it comes to look
 
 
 class Reaper:
@@ -32,7 +31,7 @@ class Reaper:
     def __init__(
         self,
         store: JobStore,
-        submitter: Submitter,
+        workers: Workers,
         liveness: Liveness,
         *,
         on_lost: Callable[[Job], None],
@@ -40,43 +39,46 @@ class Reaper:
         on_gone: Callable[[Job], None] = lambda _: None,
         on_hung: Callable[[Job], None] = lambda _: None,
         interval_s: float = 1.0,
-        stray_grace_s: float = 30.0,
+        lease_s: float = 15.0,
         hung_after_s: float = 900.0,
-        unknown_is_dead: bool | None = None,
+        policies: Mapping[str, TierPolicy] = POLICIES,
         clock: Callable[[], float] = time.monotonic,
+        now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """Args:
         store: the jobs.
-        submitter: their queues.
-        liveness: tells which workers live.
+        workers: what the workers say of themselves.
+        liveness: tells which workers on this host live.
         on_lost: gets each job that was marked failed, once, as it is afterwards; what it raises is logged.
         on_recovered: gets each job that went back to its queue, as it was in the lost worker's hands, and the
             stage that accounts for its time until then.
         on_gone: gets a job whose worker is found dead or hanging, before the job is taken from it.
         on_hung: gets a job whose worker does not get on with it, after `on_gone`: the moment to end that process.
         interval_s: seconds between two looks.
-        stray_grace_s: how long a job must be seen in one state and on no queue before it counts as stray.
+        lease_s: how long a worker may say nothing before it counts as dead.
         hung_after_s: how long a worker may do nothing that shows before it counts as hung.
-        unknown_is_dead: whether a worker that `liveness` knows nothing about is dead. By default only with
-            SQLite, whose workers are all on this host.
+        policies: the tiers' time limits.
         clock: seconds that never go back.
+        now_ns: Unix nanoseconds.
         """
         self._store = store
-        self._submitter = submitter
+        self._workers = workers
         self._liveness = liveness
         self._on_lost = on_lost
         self._on_recovered = on_recovered
         self._on_gone = on_gone
         self._on_hung = on_hung
         self._interval_s = interval_s
-        self._stray_grace_s = stray_grace_s
+        self._lease_s = lease_s
         self._hung_after_s = hung_after_s
-        self._unknown_is_dead = (
-            store.engine.dialect.name == "sqlite" if unknown_is_dead is None else unknown_is_dead
-        )
+        self._policies = policies
         self._clock = clock
-        self._strays: dict[tuple[str, JobState], float] = {}  # and since when they are
+        self._now_ns = now_ns
         self._shown: dict[tuple[str, int], tuple[object, float]] = {}  # what a held job shows, and since when
+        self._seen: dict[
+            str, tuple[int, float]
+        ] = {}  # each worker's last word, and since when it is the last
+        self._failed = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rushes-reaper", daemon=True)
 
@@ -91,19 +93,27 @@ class Reaper:
             self._thread.join()
 
     def sweep(self) -> list[Job]:
-        """Puts back the jobs whose worker is dead, hangs, or has let go of them; returns those that it failed."""
+        """Puts back the jobs whose worker is dead or hangs; returns those that it failed."""
+        self._watch_workers()
         held = self._store.held_by_workers()
         self._watch(held)
-        failed = [lost for job in held if (lost := self._look_at(job))]
-        for taken in self._submitter.dequeued():
-            if not self._dead(taken.executor_id):
-                continue
-            job = self._store.get(taken.job_id)
-            if job is not None and job.attempt == taken.attempt and not job.terminal:
-                self._submitter.requeue(taken)  # not begun: nobody has claimed it since
-            else:
-                self._submitter.drop(taken)
-        return failed + self._end_strays()
+        return [lost for job in held if (lost := self._look_at(job))]
+
+    def _watch_workers(self) -> None:
+        """Notes since when each worker says what it says, by this process' clock: theirs may differ.
+
+        While the database refuses, nobody can say that he lives, and so all get their time anew afterwards.
+        """
+        begun, refused = self._clock(), self._failed
+        self._failed = True
+        self._workers.forget(_FORGOTTEN_S)
+        now = self._clock()
+        before = {} if refused or now - begun >= _BLOCKED_S else self._seen
+        self._seen = {}
+        for worker in self._workers.all():
+            said, since = before.get(worker.executor_id, (None, now))
+            self._seen[worker.executor_id] = worker.seen_ns, since if worker.seen_ns == said else now
+        self._failed = False
 
     def _watch(self, held: list[Job]) -> None:
         """Notes since when each job shows what it shows."""
@@ -116,12 +126,12 @@ class Reaper:
 
     def _look_at(self, job: Job) -> Job | None:
         _, since = self._shown[job.id, job.attempt]
-        if self._dead(job.executor_id):
-            code, did = "worker_lost", "died"
+        if (died := self._dead(job.executor_id)) is not None:
+            code, did = "worker_lost", died
         elif self._clock() - since >= self._hung_after_s:
             code, did = "worker_hung", f"did nothing for {self._hung_after_s:g} s"
         else:
-            return None
+            return self._end_overdue(job)
         pid = pid_of(job.executor_id)
         who = f"worker {job.worker_id}" + (f" (pid {pid})" if pid is not None else "")
         progress = f", at step {job.step} of {job.steps}" if job.state == JobState.GENERATING else ""
@@ -131,46 +141,39 @@ class Reaper:
             self._tell(self._on_hung, job)
         return self._recover(job, code=code, message=message)
 
-    def _end_strays(self) -> list[Job]:
-        now = self._clock()
-        unfinished = self._store.unfinished()
-        active = self._submitter.active() if unfinished else set()
-        # By state as well: a job that is just passing from one queue to the other begins its grace anew.
-        self._strays = {stray: self._strays.get(stray, now) for stray in unfinished if stray[0] not in active}
-        failed = []
-        for (job_id, state), since in self._strays.items():
-            if now - since < self._stray_grace_s:
-                continue
-            if state in _ON_A_QUEUE:
-                self._submitter.forget(job_id)  # an ended workflow's id can't be used again
-                if self._store.requeue(job_id, state, self._submitter.enqueue):
-                    _log.warning("%s was %s and on no queue; it was enqueued again", job_id, state)
-            else:
-                job = self._store.get(job_id)
-                message = f"internal error while {_DOING[state]}; submit the video again"
-                if job is not None and (lost := self._recover(job, code="internal_error", message=message)):
-                    failed.append(lost)
-        return failed
+    def _end_overdue(self, job: Job) -> Job | None:
+        limit_s = policy_of(job.tier, self._policies).time_limit_s
+        if limit_s is None or job.state is JobState.ENCODING or job.assigned_ns is None:
+            return None
+        if (self._now_ns() - job.assigned_ns) / 1e9 < limit_s + _OVERDUE_S:
+            return None
+        message = f"the video took longer than the {limit_s:g} s that tier {job.tier} allows"
+        return self._fail(job, code="time_limit_exceeded", message=message, reason="timeout")
 
-    def _dead(self, executor_id: str | None) -> bool:
+    def _dead(self, executor_id: str | None) -> str | None:
+        """What became of a worker process that lives no more; None if it lives."""
         if executor_id is None:
-            return True
-        if self._liveness.alive(executor_id):
-            return False
-        return self._unknown_is_dead or self._liveness.known(executor_id)
+            return "vanished"
+        alive = self._liveness.alive(executor_id)
+        said = self._seen.get(executor_id)
+        if not alive and (said is None or self._liveness.known(executor_id)):
+            return "died"
+        if said is not None and self._clock() - said[1] >= self._lease_s:
+            return f"was not heard of for {self._lease_s:g} s"
+        return None
 
     def _recover(self, job: Job, *, code: str, message: str) -> Job | None:
         """Puts a job back on its queue; or fails it, and returns it, after too many times."""
         if job.recoveries >= MAX_RECOVERIES:
-            return self._fail(job.id, code=code, message=message)
+            return self._fail(job, code=code, message=message, reason="internal")
         # It may have finished, or been cancelled, since it was read: then this changes nothing.
-        stage = self._store.recover(job, self._submitter.enqueue)
+        stage = self._store.recover(job)
         if stage is not None:
             self._tell(self._on_recovered, job, stage)
         return None
 
-    def _fail(self, job_id: str, *, code: str, message: str) -> Job | None:
-        failed = self._store.fail(job_id, code=code, message=message, reason="internal")
+    def _fail(self, job: Job, *, code: str, message: str, reason: str) -> Job | None:
+        failed = self._store.fail(job.id, code=code, message=message, reason=reason, held=job)
         if failed is not None:
             self._tell(self._on_lost, failed)
         return failed
@@ -185,11 +188,10 @@ class Reaper:
         while not self._stop.wait(self._interval_s):
             try:
                 self.sweep()
-            except Exception:  # noqa: BLE001 - the database may be back the next time
-                _log.exception("looking for lost jobs failed; trying again in %g s", self._interval_s)
+            except Exception as error:  # noqa: BLE001 - the database may be back the next time
+                self._failed = True
+                _log.error("looking for lost jobs raised %s; trying again", type(error).__name__)
 
-
-_ON_A_QUEUE: Final = (JobState.QUEUED, JobState.WAITING)
 
 _DOING: Final = {
     JobState.ENCODING: "encoding the prompt",

@@ -20,8 +20,8 @@ from rushes.studio.jobs.job import (
     HELD_BY_WORKER,
     INTERRUPTED,
     MAX_RECOVERIES,
+    RETRIED,
     TERMINAL,
-    UNFINISHED,
     Job,
     JobPrompt,
     JobState,
@@ -80,11 +80,12 @@ class JobStore:
         *,
         key: keys.ApiKey,
         prompt: JobPrompt,
-        enqueue: Callable[[sa.Connection, Job], None],
         picture: bytes | None = None,
         first: Callable[[sa.Connection], None] = lambda _: None,
     ) -> None:
-        """Counts the quota, reserves the credits, writes the job with its stages and enqueues it: all or nothing.
+        """Counts the quota, reserves the credits, writes the job with its stages: all or nothing.
+
+        From then on the job waits for a worker that encodes its prompt.
 
         `first` is called in the same transaction, before all else; what it raises undoes everything.
 
@@ -109,7 +110,6 @@ class JobStore:
                 )
             for stage in job.stages:
                 conn.execute(sa.insert(table.stages).values(job_id=job.id, **stage._asdict()))
-            enqueue(conn, job)
 
     def get(self, job_id: str, *, key_id: str | None = None) -> Job | None:
         """The job, or None if there is none, or, with `key_id`, if it is another key's."""
@@ -186,7 +186,7 @@ class JobStore:
     # a job may do takes the job as it was given to that worker, and is refused once it was given to another.
 
     def claim_encoding(self, job_id: str, *, worker_id: str, executor_id: str) -> Job | None:
-        """From queued to encoding, in this worker's hands."""
+        """This very job from queued to encoding, in this worker's hands, whoever's turn it is (see `Claims`)."""
         return self._claim(
             job_id,
             JobState.ENCODING,
@@ -195,16 +195,13 @@ class JobStore:
             encode_started_ns=self._clock(),
         )
 
-    def enqueue_generation(self, job: Job, enqueue: Callable[[sa.Connection, Job], None]) -> bool:
-        """From encoding to waiting; `enqueue` runs in the same transaction."""
+    def enqueue_generation(self, job: Job) -> bool:
+        """From encoding to waiting."""
         with self.engine.begin() as conn:
-            moved = rows.change(conn, job.id, JobState.WAITING, held=job)
-            if moved is not None:
-                enqueue(conn, moved)
-        return moved is not None
+            return rows.change(conn, job.id, JobState.WAITING, held=job, ready_ns=self._clock()) is not None
 
     def claim_generation(self, job_id: str, *, worker_id: str, executor_id: str) -> Job | None:
-        """From waiting to assigned, in this worker's hands."""
+        """This very job from waiting to assigned, likewise."""
         return self._claim(
             job_id,
             JobState.ASSIGNED,
@@ -220,7 +217,8 @@ class JobStore:
 
     def set_progress(self, job: Job, step: int) -> bool:
         """Notes that `step` denoising steps are done; False says to stop: the job is this worker's no more."""
-        return self._note(job, step=step)
+        furthest = sa.case((jobs.c.furthest_step < step, step), else_=jobs.c.furthest_step)
+        return self._note(job, step=step, furthest_step=furthest)
 
     def say_alive(self, job: Job) -> bool:
         """Notes that the worker is at it, where no step shows that; False says to stop, as above."""
@@ -298,38 +296,11 @@ class JobStore:
 
     # The queue as a whole
 
-    def unfinished(self) -> list[tuple[str, JobState]]:
-        """The ids and states of the jobs that somebody still has to do something about."""
-        query = sa.select(jobs.c.id, jobs.c.state).where(jobs.c.state.in_(UNFINISHED))
-        with self.engine.connect() as conn:
-            return [(row.id, JobState(row.state)) for row in conn.execute(query)]
-
-    def requeue(self, job_id: str, state: JobState, enqueue: Callable[[sa.Connection, Job], None]) -> bool:
-        """Enqueues a job anew that is still in `state`, in one transaction; returns whether it was."""
-        with self.engine.begin() as conn:
-            row = conn.execute(
-                sa.update(jobs)
-                .where(jobs.c.id == job_id, jobs.c.state == state)
-                .values(state=state)
-                .returning(*jobs.c)
-            ).one_or_none()
-            if row is not None:
-                enqueue(conn, rows.job_of(row))
-        return row is not None
-
-    def recover(
-        self,
-        held: Job,
-        enqueue: Callable[[sa.Connection, Job], None],
-        *,
-        lost: bool = True,
-        encoded: bool | None = None,
-    ) -> Stage | None:
-        """From a worker's hands back to a queue, in one transaction. From now on that worker can't change the job.
+    def recover(self, held: Job, *, lost: bool = True, encoded: bool | None = None) -> Stage | None:
+        """From a worker's hands back to a queue. From now on that worker can't change the job.
 
         Args:
             held: the job as it is, or was when it was given to the worker.
-            enqueue: puts it on the queue of its state.
             lost: whether that was a worker's death or the like, which a job may cause `MAX_RECOVERIES` times.
             encoded: whether its encoded prompt is there: it goes back to be rendered, else to be encoded. By
                 default as its state says.
@@ -338,25 +309,28 @@ class JobStore:
             The stage that accounts for the job's time until now; None if the job is in those hands no more, or
             was lost too often.
         """
-        done = held.state is not JobState.ENCODING if encoded is None else encoded
-        change = sa.update(jobs).where(
-            jobs.c.id == held.id, jobs.c.state.in_(HELD_BY_WORKER), jobs.c.attempt == held.attempt
-        )
-        if lost:
-            change = change.where(jobs.c.recoveries < MAX_RECOVERIES)
-        values = {"attempt": jobs.c.attempt + 1, "worker_id": None, "executor_id": None, "alive_ns": None}
-        values |= {"recoveries": jobs.c.recoveries + int(lost)}
-        state = JobState.WAITING if done else JobState.QUEUED
-        with self.engine.begin() as conn:
-            row = conn.execute(change.values(state=state, **values).returning(*jobs.c)).one_or_none()
-            if row is None:
-                return None
-            job = rows.with_stages(conn, rows.job_of(row))
-            now = max(self._clock(), job.reached_ns)
-            stage = Stage(INTERRUPTED, job.reached_ns, now)
-            conn.execute(sa.insert(table.stages).values(job_id=job.id, **stage._asdict()))
-            enqueue(conn, job)
-        return stage
+        values = {"recoveries": jobs.c.recoveries + int(lost)}
+        allowed = jobs.c.recoveries < MAX_RECOVERIES if lost else sa.true()
+        return self._send_back(held, INTERRUPTED, allowed, encoded=encoded, values=values)
+
+    def retry(self, held: Job, *, after_s: float, careful: bool, limit: int) -> Stage | None:
+        """From a worker's hands back to the queue, to be tried again from `after_s` seconds on, at most `limit` times.
+
+        Args:
+            held: the job as it was given to the worker.
+            after_s: seconds.
+            careful: whether to render with less memory from now on.
+            limit: retries of one job.
+
+        Returns:
+            As `recover`.
+        """
+        values = {
+            "retries": jobs.c.retries + 1,
+            "careful": held.careful or careful,
+            "ready_ns": self._clock() + round(after_s * 1e9),
+        }
+        return self._send_back(held, RETRIED, jobs.c.retries < limit, values=values)
 
     def holds(self, job: Job) -> bool:
         """Whether the job is unfinished and still in the hands of the worker that it was given to as `job`."""
@@ -375,9 +349,9 @@ class JobStore:
         """How many jobs wait: accepted, and not yet on a worker for rendering."""
         return depth.count_in(self.engine, depth.WAITING)
 
-    def recent_render_seconds(self) -> float | None:
-        """Mean seconds on a worker of the videos delivered last, None before the first."""
-        return depth.recent_render_seconds(self.engine)
+    def oldest_ns(self) -> dict[tuple[str, bool], int]:
+        """When the oldest unfinished job of each tier was accepted: of those that wait (True), and of all (False)."""
+        return depth.read_oldest(self.engine)
 
     # Inside
 
@@ -389,6 +363,35 @@ class JobStore:
         except InvalidToken:
             msg = f"the prompt of {job_id} was encrypted with another prompt key; restore the key it was made with"
             raise PromptUnreadableError(msg) from None
+
+    def _send_back(
+        self,
+        held: Job,
+        stage_name: str,
+        allowed: sa.ColumnElement[bool],
+        *,
+        values: dict[str, Any],
+        encoded: bool | None = None,
+    ) -> Stage | None:
+        done = held.state is not JobState.ENCODING if encoded is None else encoded
+        nobodys: dict[str, Any] = {
+            "attempt": jobs.c.attempt + 1,
+            "worker_id": None,
+            "executor_id": None,
+            "alive_ns": None,
+        }
+        nobodys |= {"state": JobState.WAITING if done else JobState.QUEUED, "ready_ns": self._clock()}
+        change = sa.update(jobs).where(
+            jobs.c.id == held.id, jobs.c.state.in_(HELD_BY_WORKER), jobs.c.attempt == held.attempt, allowed
+        )
+        with self.engine.begin() as conn:
+            row = conn.execute(change.values(nobodys | values).returning(*jobs.c)).one_or_none()
+            if row is None:
+                return None
+            job = rows.with_stages(conn, rows.job_of(row))
+            stage = Stage(stage_name, job.reached_ns, max(self._clock(), job.reached_ns))
+            conn.execute(sa.insert(table.stages).values(job_id=job.id, **stage._asdict()))
+        return stage
 
     def _give_up(self, job_id: str, to: JobState, *, held: Job | None = None, **values: Any) -> Job | None:
         now = self._clock()

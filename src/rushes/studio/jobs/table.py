@@ -34,6 +34,10 @@ jobs: Final = sa.Table(
     sa.Column("step", sa.Integer, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
     sa.Column("recoveries", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("retries", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("careful", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("furthest_step", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("ready_ns", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("alive_ns", sa.BigInteger),
     sa.Column("error_code", sa.String(64)),
     sa.Column("error_message", sa.String(1000)),
@@ -44,7 +48,9 @@ jobs: Final = sa.Table(
     sa.Column("executor_id", sa.String(100)),
     sa.Column("credits_reserved", sa.BigInteger, nullable=False),
     sa.Column("credits_charged", sa.BigInteger),
-    sa.Index("jobs_by_state", "state", "tier", "model"),
+    # A queue's heads of line, by tier and model, come from this index alone.
+    sa.Index("jobs_by_place", "state", "tier", "model", "accepted_ns", "ready_ns"),
+    sa.Index("jobs_by_end", "state", "finished_ns"),
     sa.Index("jobs_by_key", "key_id", "accepted_ns", "id"),
     sa.Index("jobs_by_media", "media"),
 )
@@ -82,4 +88,32 @@ stages: Final = sa.Table(
     sa.Column("start_ns", sa.BigInteger, primary_key=True),
     sa.Column("name", sa.String(64), primary_key=True),
     sa.Column("end_ns", sa.BigInteger, nullable=False),
+)
+
+# One row a queue. Whoever takes a job changes it first, and so holds it until the job is taken: on SQLite as on
+# PostgreSQL, one chooses after the other.
+turns: Final = sa.Table(
+    "queue_turns",
+    metadata,
+    sa.Column("queue", sa.String(16), primary_key=True),
+    sa.Column("taken", sa.BigInteger, nullable=False),
+    sa.Column("passes", sa.Text, nullable=False),  # JSON: see `schedule.Turns`
+)
+
+# A row a worker process, written by itself.
+workers: Final = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("executor_id", sa.String(100), primary_key=True),
+    sa.Column("worker_id", sa.String(64), nullable=False),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("realtime", sa.Boolean, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("since_ns", sa.BigInteger, nullable=False),
+    sa.Column("seen_ns", sa.BigInteger, nullable=False),
+    sa.Column("warm", sa.Text, nullable=False),  # JSON: names of models
+    sa.Column("devices", sa.String(255), nullable=False),
+    sa.Column("metrics", sa.String(255), nullable=False),
 )

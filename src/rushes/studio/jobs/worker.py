@@ -1,8 +1,8 @@
-"""Runs a worker process: takes jobs off its role's queues, one at a time, and hands them to their handlers.
+"""Runs a worker process: takes jobs off its role's queues, one at a time each, and hands them to their handlers.
 
-A job is claimed by compare-and-set before its handler sees it, so that it is worked on once, however often the
-queue delivers it; and it is never left unfinished by a handler that raised. A database that refuses for a moment is
-asked again; if it goes on refusing, the reaper finds the job.
+A job is taken by compare-and-set before its handler sees it, so that it is worked on by one worker; and it is never
+left unfinished by a handler that raised. A database that refuses for a moment is asked again; if it goes on
+refusing, the worker ends that job before it takes the next.
 """
 
 from __future__ import annotations
@@ -10,18 +10,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Final, Literal, TypeAlias
 
-from rushes.studio.jobs.job import JobState, Stage
-from rushes.studio.jobs.liveness import WorkerLock
+from rushes.studio.jobs.claims import Claims
+from rushes.studio.jobs.job import Job, JobState, Stage
 from rushes.studio.jobs.patience import patiently
-from rushes.studio.jobs.queue import APPLICATION, APPLICATION_VERSION, QUEUES, QueueName, Submitter
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from rushes.studio.jobs.job import Job
-    from rushes.studio.jobs.store import JobStore
+from rushes.studio.jobs.schedule import QUEUES, Queue
+from rushes.studio.jobs.store import JobStore
 
 Role = Literal["encode", "generate", "all"]
 
@@ -30,13 +27,13 @@ Handler: TypeAlias = "Callable[[Job], bool | None]"
 
 _log = logging.getLogger(__name__)
 
-_ROLE_QUEUES: Final[dict[Role, tuple[QueueName, ...]]] = {
+_ROLE_QUEUES: Final[dict[Role, tuple[Queue, ...]]] = {
     "encode": ("encode",),
     "generate": ("generate",),
     "all": QUEUES,
 }
-_SETTLE_S: Final = 0.2  # what was being taken off a queue when the worker was told to stop
-_PAUSE_S: Final = 0.05
+_POLL_S: Final = 0.1
+_AFTER_AN_ERROR_S: Final = 1.0
 
 
 def run_worker(
@@ -44,31 +41,37 @@ def run_worker(
     handlers: Mapping[str, Handler],
     *,
     store: JobStore,
-    lock: WorkerLock,
+    claims: Claims,
+    executor_id: str,
     stop: threading.Event,
+    warm: Callable[[], Collection[str]] = tuple,
     on_ready: Callable[[], None] | None = None,
     on_failed: Callable[[Job, BaseException | None], None] | None = None,
     on_left: Callable[[Job, Stage], None] | None = None,
     drain_s: float = 60.0,
-) -> None:
+) -> bool:
     """Works until `stop` is set, then finishes the job in hand and returns. One call a process at a time.
 
     Args:
         role: which queues to work on.
-        handlers: "encode" and "generate", as far as the role needs them. They are called, in a thread, with the
-            job that this worker has just claimed (state encoding or assigned). `encode` returns True when the
-            job is to be rendered, after which it is enqueued for that; or it ends the job itself. `generate`
-            ends the job.
+        handlers: "encode" and "generate", as far as the role needs them. They are called, in a thread for each,
+            with the job that this worker has just taken (state encoding or assigned). `encode` returns True when
+            the job is to be rendered, after which it waits for that; or it ends the job itself. `generate` ends
+            the job.
         store: the jobs.
-        lock: the worker's, held by the caller for as long as the process calls itself this worker.
+        claims: this worker's way to its jobs.
+        executor_id: this worker's process, as `claims` writes it into the jobs that it takes.
         stop: ends the worker.
+        warm: the models that are in memory.
         on_ready: called once jobs are being taken.
         on_failed: called with a job that was failed here because its handler raised or the database refused to
-            have it claimed or passed on (the error), or because its handler returned without having ended it
-            (None).
+            have it passed on (the error), or because its handler returned without having ended it (None).
         on_left: called with a job that went back to its queue, since the worker had to end before it was done,
             and with the stage that accounts for its time until then.
         drain_s: how long the job in hand may take after `stop`.
+
+    Returns:
+        Whether all that it had in hand has ended. If not, a thread still runs that only the process' end ends.
 
     Raises:
         ValueError: a handler of the role is missing.
@@ -77,11 +80,21 @@ def run_worker(
     if missing := [queue for queue in queues if queue not in handlers]:
         msg = f"role {role} needs a handler for {' and '.join(missing)}"
         raise ValueError(msg)
-    worker = _Worker(handlers, store, lock, stop, on_failed=on_failed, on_left=on_left)
-    try:
-        worker.serve(queues, on_ready, drain_s)
-    finally:
-        worker.close()
+    worker = _Worker(handlers, store, claims, stop, warm=warm, on_failed=on_failed, on_left=on_left)
+    # Daemons: a render that outlasts its time must not keep the process.
+    loops = [
+        threading.Thread(target=worker.serve, args=(q,), name=f"rushes-{q}", daemon=True) for q in queues
+    ]
+    for loop in loops:
+        loop.start()
+    if on_ready is not None:
+        on_ready()
+    stop.wait()
+    deadline = time.monotonic() + drain_s
+    for loop in loops:
+        loop.join(max(0.0, deadline - time.monotonic()))
+    worker.give_up(executor_id)
+    return not any(loop.is_alive() for loop in loops)
 
 
 class _Worker:
@@ -89,136 +102,82 @@ class _Worker:
         self,
         handlers: Mapping[str, Handler],
         store: JobStore,
-        lock: WorkerLock,
+        claims: Claims,
         stop: threading.Event,
         *,
-        on_failed: Callable[[Job, BaseException | None], None] | None = None,
-        on_left: Callable[[Job, Stage], None] | None = None,
+        warm: Callable[[], Collection[str]],
+        on_failed: Callable[[Job, BaseException | None], None] | None,
+        on_left: Callable[[Job, Stage], None] | None,
     ) -> None:
         self._handlers = handlers
         self._store = store
-        self._lock = lock
+        self._claims = claims
+        self._stop = stop
+        self._warm = warm
         self._on_failed = on_failed
         self._on_left = on_left
-        self._stop = stop
-        self._submitter = Submitter(store.engine)
-        self._busy = 0
-        self._busy_lock = threading.Lock()
-        # A queue's worker_concurrency bounds what is taken, but the next poll may come before a job that was
-        # taken shows as running: two at once would mix in the model.
-        self._turns = {queue: threading.Lock() for queue in QUEUES}
+        self._unended: list[tuple[Job, Exception | None]] = []
 
-    def serve(
-        self,
-        queues: tuple[QueueName, ...],
-        on_ready: Callable[[], None] | None,
-        drain_s: float,
-    ) -> None:
-        from dbos import DBOS
+    def serve(self, queue: Queue) -> None:
+        """Takes one job after the other, until the worker is to stop."""
+        while not self._stop.is_set():
+            try:
+                self._end_what_is_left()
+                job = self._claims.next(queue, self._warm())
+            except Exception as error:  # noqa: BLE001 - the database may be back the next time
+                _log.error("looking for a job to %s raised %s", queue, type(error).__name__)
+                self._stop.wait(_AFTER_AN_ERROR_S)
+                continue
+            if job is None:
+                self._stop.wait(_POLL_S)
+            else:
+                self._work(queue, job)
 
-        dbos = DBOS(
-            config={
-                "name": APPLICATION,
-                "system_database_engine": self._store.engine,
-                # Unique: with a shared one, a starting worker would steal the jobs of the living.
-                "executor_id": self._lock.executor_id,
-                "application_version": APPLICATION_VERSION,
-                "log_level": "WARNING",
-                "enable_otlp": False,
-            }
-        )
-        try:
-            self._register()
-            DBOS.listen_queues(queues)
-            DBOS.launch()
-            if on_ready is not None:
-                on_ready()
-            self._stop.wait()
-            for event in dbos.background_thread_stop_events:
-                event.set()
-            self._drain(drain_s)
-            self._give_up_in_hand()
-        finally:
-            DBOS.destroy(destroy_registry=True)
-
-    def close(self) -> None:
-        self._submitter.close()
-
-    def _drain(self, drain_s: float) -> None:
-        time.sleep(_SETTLE_S)
-        deadline = time.monotonic() + drain_s
-        while self._busy and time.monotonic() < deadline:
-            time.sleep(_PAUSE_S)
-
-    def _give_up_in_hand(self) -> None:
+    def give_up(self, executor_id: str) -> None:
         """Puts back what is still being worked on: the process ends, and another goes on with it."""
         for job in self._store.held_by_workers():
-            if job.executor_id == self._lock.executor_id:
+            if job.executor_id == executor_id:
                 self._leave(job)
 
     def _leave(self, job: Job) -> None:
-        stage = self._store.recover(job, self._submitter.enqueue, lost=False)
+        stage = self._store.recover(job, lost=False)
         if stage is not None and self._on_left is not None:
             self._on_left(job, stage)
 
-    def _register(self) -> None:
-        """Gives DBOS the two workflows, by the names under which `Submitter` enqueues them."""
-        from dbos import DBOS
-
-        @DBOS.workflow(name="encode")
-        def encode(job_id: str) -> None:
-            self._step("encode", job_id)
-
-        @DBOS.workflow(name="generate")
-        def generate(job_id: str) -> None:
-            self._step("generate", job_id)
-
-    def _step(self, name: QueueName, job_id: str) -> None:
-        from dbos import DBOS
-
-        with self._busy_lock:
-            self._busy += 1
-        try:
-            with self._turns[name]:
-                DBOS.run_step({"name": name}, self._work, name, job_id)
-        finally:
-            with self._busy_lock:
-                self._busy -= 1
-
-    def _work(self, name: QueueName, job_id: str) -> None:
-        """Does the job's part. It raises nothing: DBOS would store what is raised, with its text, in clear."""
-        store, lock = self._store, self._lock
-        claim = store.claim_encoding if name == "encode" else store.claim_generation
+    def _work(self, queue: Queue, job: Job) -> None:
+        """Does the job's part."""
         error: Exception | None = None
-        job: Job | None = None
         try:
-            job = patiently(lambda: claim(job_id, worker_id=lock.worker_id, executor_id=lock.executor_id))
-            if job is None:
-                return  # cancelled meanwhile
-            held = job
-            may_be_rendered = self._handlers[name](held)
-            if name == "encode" and may_be_rendered:
-                patiently(lambda: store.enqueue_generation(held, self._submitter.enqueue))
+            may_be_rendered = self._handlers[queue](job)
+            if queue == "encode" and may_be_rendered:
+                patiently(lambda: self._store.enqueue_generation(job))
                 return
-        except Exception as raised:  # noqa: BLE001 - see above
-            # Not its text here either: an error of a tokenizer may quote the prompt.
-            _log.error("%s of %s raised %s", name, job_id, type(raised).__name__)
+        except Exception as raised:  # noqa: BLE001 - whatever it is, it is the job's end and not the worker's
+            # Not its text: an error of a tokenizer may quote the prompt.
+            _log.error("%s of %s raised %s", queue, job.id, type(raised).__name__)
             error = raised
+        self._unended.append((job, error))
         try:
-            failed = patiently(lambda: self._fail_unfinished(job_id, job))
+            self._end_what_is_left()
+        except Exception as raised:  # noqa: BLE001 - as above; it is tried again before the next job is taken
+            _log.error("ending %s raised %s", job.id, type(raised).__name__)
+
+    def _end_what_is_left(self) -> None:
+        """Ends the jobs that their handlers did not end, however often the database has refused that."""
+        for job, error in list(self._unended):
+            failed = patiently(partial(self._fail_unfinished, job))
+            self._unended.remove((job, error))
             if failed is not None and self._on_failed is not None:
                 self._on_failed(failed, error)
-        except Exception as raised:  # noqa: BLE001 - as above; the reaper will end the job
-            _log.error("ending %s raised %s", job_id, type(raised).__name__)
 
-    def _fail_unfinished(self, job_id: str, held: Job | None) -> Job | None:
+    def _fail_unfinished(self, held: Job) -> Job | None:
         """Fails a job that is left unfinished; None if it is not. Once the worker ends, it goes back instead."""
-        job = self._store.get(job_id)
-        if job is None or job.terminal or (held is not None and job.attempt != held.attempt):
+        job = self._store.get(held.id)
+        if job is None or job.terminal or job.attempt != held.attempt:
             return None
-        if self._stop.is_set() and held is not None:
+        if self._stop.is_set():
             self._leave(job)
             return None
-        doing = "encoding the prompt" if job.state in {JobState.QUEUED, JobState.ENCODING} else "generating"
+        doing = "encoding the prompt" if job.state is JobState.ENCODING else "generating"
         message = f"internal error while {doing}; submit the video again"
-        return self._store.fail(job_id, code="internal_error", message=message, reason="internal", held=held)
+        return self._store.fail(job.id, code="internal_error", message=message, reason="internal", held=held)

@@ -10,18 +10,20 @@ import gc
 import hashlib
 import time
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from rushes.instrument import instrument, resumed_after
+from rushes.instrument import instrument, resumed_after, uninstrument
 from rushes.studio.models.errors import CheckpointError, NotLoaded, UnsupportedRequest
 from rushes.studio.models.loop import Loop
 from rushes.studio.models.offline import libraries
 from rushes.studio.models.protocol import Audio, Encoded, Latents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -59,6 +61,11 @@ class DiffusersBackend(ABC):
         self._pipes: dict[Part, Any] = {}
 
     # Loading
+
+    @property
+    def folder(self) -> Path:
+        """Where the weights are."""
+        return self._weights.folder
 
     @property
     def loaded(self) -> frozenset[Part]:
@@ -101,9 +108,57 @@ class DiffusersBackend(ABC):
         pipe.set_progress_bar_config(disable=True)
         return pipe
 
+    def stored_bytes(self, part: LoadPart) -> int:
+        """The size of a part's weights on disk."""
+        return sum(
+            file.stat().st_size
+            for name in self._weights.components()
+            if part == "all" or (name in self.encode_components) == (part == _ENCODE)
+            for file in (self._weights.folder / name).glob("*.safetensors")
+        )
+
+    @property
+    def memory_bytes(self) -> int:
+        """The size of the parameters and buffers that are in memory."""
+        import torch
+
+        tensors = {
+            id(tensor): tensor.nbytes
+            for pipe in self._pipes.values()
+            for module in pipe.components.values()
+            if isinstance(module, torch.nn.Module)
+            for tensor in (*module.parameters(), *module.buffers())
+        }
+        return sum(tensors.values())
+
+    @contextmanager
+    def sparing(self) -> Iterator[None]:
+        """While open, renders take less memory and more time. Raises `NotLoaded`."""
+        pipe = self.pipeline(_GENERATE)
+        on_gpu = self._device.startswith("cuda")
+        vae = pipe.vae
+        vae.enable_tiling()
+        vae.enable_slicing()
+        try:
+            if on_gpu:
+                self._free_cache()  # what the render that ran out of it has left
+                pipe.enable_model_cpu_offload(device=self._device)
+            yield
+        finally:
+            vae.disable_slicing()
+            vae.disable_tiling()
+            if on_gpu:
+                pipe.remove_all_hooks()
+                pipe.to(self._device)
+
     def unload(self) -> None:
         """Let go of all parts and of their memory on the device."""
+        for pipe in self._pipes.values():
+            uninstrument(pipe)
         self._pipes.clear()
+        self._free_cache()
+
+    def _free_cache(self) -> None:
         gc.collect()
         if self._device.startswith("cuda"):
             import torch

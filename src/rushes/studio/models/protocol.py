@@ -15,6 +15,7 @@ from rushes.studio.models.tensorfile import digest_of, read_tensors, write_tenso
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import numpy as np
@@ -162,14 +163,30 @@ class Backend(Protocol):
         """What the model offers."""
 
     @property
+    def folder(self) -> Path:
+        """Where the weights are."""
+
+    @property
     def loaded(self) -> frozenset[Part]:
         """The parts that are in memory."""
+
+    def stored_bytes(self, part: LoadPart) -> int:
+        """The size of a part's weights on disk."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """The size of the parameters and buffers that are in memory."""
 
     def load(self, part: LoadPart) -> None:
         """Bring a part into memory; nothing happens if it is there already. Raises `WeightsMissing`."""
 
     def unload(self) -> None:
         """Let go of all parts and of their memory on the device."""
+
+    def sparing(self) -> AbstractContextManager[None]:
+        """While open, renders take less memory and more time: the VAE works in tiles, and on a GPU the parts of the
+        model that are not at work are in the host's memory.
+        """
 
     def instrument(self, *, sample_every: int) -> None:
         """Have `rushes.instrument` measure every call of what is loaded, sub-modules on every n-th step."""

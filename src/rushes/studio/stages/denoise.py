@@ -25,7 +25,7 @@ _LOG: Final = logs.get_logger("dit-worker")
 
 
 def run(render: Render, span: Span) -> None:
-    """Raises EncodingLost when the encoded prompt is missing or damaged, Cancelled within one step."""
+    """Raises EncodingLost (the encoded prompt is missing or damaged), Cancelled, TimeLimitExceeded, within a step."""
     job, backend = render.job, render.backend
     assert backend is not None, "worker_setup has run"  # noqa: S101 - the pipeline's order
     span.set_attributes({"model": job.model, "steps": job.steps, "resolution": job.resolution})
@@ -47,11 +47,12 @@ def run(render: Render, span: Span) -> None:
         )
         if not patiently(lambda: render.tools.store.set_progress(job, event.index)):
             raise Cancelled(job.id)
+        render.raise_if_overdue()
         if every and event.index % every == 0 and event.index < event.total:
             checkpoints.save(event)
 
     resume = None
-    if job.recoveries:
+    if job.recoveries or job.retries:
         resume = checkpoints.newest(backend.fingerprint(encoded, render.request))
         _tell_resumed(render, resume.step if resume else 0)
         Book(render.tools.store.engine).resumed(job.id, checkpoints.saved_ns(resume.step) if resume else None)

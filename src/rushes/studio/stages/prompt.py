@@ -22,12 +22,12 @@ def run(render: Render, span: Span) -> None:
     texts = render.tools.store.prompt(render.job.id)
     span.set_attribute("prompt_length", len(texts.text))
     # While the prompt is in this process in clear, nothing that leaves it may quote it.
-    render.shields.enter_context(shield(Prompt(texts.text), Prompt(texts.negative)))
+    render.kept.enter_context(shield(Prompt(texts.text), Prompt(texts.negative)))
     _check(render, texts.text)
     render.raise_if_ended()
     if render.remote:
         return  # whoever makes the video encodes it
-    backend = render.tools.shelf.get(render.job.model)
+    backend = render.kept.enter_context(render.tools.shelf.use(render.job.model))
     encoded = backend.encode(texts.text, texts.negative)
     render.folder.mkdir(parents=True, exist_ok=True)
     encoded.save(render.encoded_path)

@@ -40,7 +40,7 @@ class _GiveUp:
 
     def is_set(self) -> bool:
         render = self._render
-        if render.tools.stopping.is_set():
+        if render.tools.stopping.is_set() or render.overdue:
             return True
         try:
             return not render.tools.store.say_alive(render.job)
@@ -55,7 +55,7 @@ class _GiveUp:
 
 
 def run(render: Render, span: Span) -> None:
-    """Raises ProviderError, Cancelled."""
+    """Raises ProviderError, Cancelled, TimeLimitExceeded."""
     provider, job = render.tools.provider, render.job
     span.set_attributes({"model": job.model, "worker_id": render.tools.worker_id})
     if provider is None:
@@ -70,10 +70,17 @@ def run(render: Render, span: Span) -> None:
         name = _ordered(render, provider, give_up, span)
         provider.client().fetch(name, path, model=provider.model, cancel=give_up)
     except VeoCancelled:
+        render.raise_if_overdue()
         raise Cancelled(job.id) from None
     except VeoError as error:
         failure = error.failure
-        raise ProviderError(failure.reason, failure.code, failure.message) from None
+        raise ProviderError(
+            failure.reason,
+            failure.code,
+            failure.message,
+            transient=failure.transient,
+            retry_after_s=failure.retry_after_s,
+        ) from None
     try:
         look_into(path)
     except TranscodeError:
@@ -104,17 +111,24 @@ def _bill(render: Render) -> None:
 
 def _ordered(render: Render, provider: Provider, give_up: _GiveUp, span: Span) -> str:
     """The name of the job's order at the provider: the one that was sent before, or a new one."""
+    from rushes.instrument.veo import VeoError
+
     store, job = render.tools.store, render.job
     orders = Operations(store.engine)
     order = orders.of(job)
     if order is None:
         texts = store.prompt(job.id)
-        render.shields.enter_context(shield(Prompt(texts.text), Prompt(texts.negative)))
+        render.kept.enter_context(shield(Prompt(texts.text), Prompt(texts.negative)))
         client, request = provider.client(), provider.request(job, texts, store.picture(job.id))
         if give_up.is_set():
             raise Cancelled(job.id)
         orders.begin(job, time.time_ns())
-        name = client.submit(request)
+        try:
+            name = client.submit(request)
+        except VeoError as error:
+            if error.failure.code == "provider_quota_exceeded":
+                orders.forget(job)  # refused for certain: it may be sent again
+            raise
         patiently(lambda: orders.name(job, name))
         return name
     if order.name is None:

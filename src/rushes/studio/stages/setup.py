@@ -16,6 +16,10 @@ def run(render: Render, span: Span) -> None:
     tools, model = render.tools, render.job.model
     span.set_attribute("worker_id", tools.worker_id)
     with tracing.span("model.load_check", {"model": model, "rushes.cache_hit": tools.shelf.holds(model)}):
-        render.backend = tools.shelf.get(model)
+        backend = render.kept.enter_context(tools.shelf.use(model))
+    if render.job.careful:
+        render.kept.enter_context(backend.sparing())
+        span.set_attribute("rushes.careful", True)
+    render.backend = backend
     png = tools.store.picture(render.job.id)
     render.picture = None if png is None else Picture.of(png)

@@ -1,0 +1,235 @@
+"""When a waiting job will begin: the queue played through, with the workers that live and the usual render times."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import sqlalchemy as sa
+
+from rushes.studio.jobs.claims import RENDERING, read_turns
+from rushes.studio.jobs.job import UNFINISHED, Job, JobState
+from rushes.studio.jobs.render_times import WORK, read_render_times
+from rushes.studio.jobs.schedule import POLICIES, REALTIME, TierPolicy, Turns, in_turn, policy_of
+from rushes.studio.jobs.table import jobs
+from rushes.studio.jobs.workers import WorkerInfo, Workers
+
+__all__ = ["Full", "Outlook", "Place", "Slot", "Waiting", "play"]
+
+_GOOD_FOR_S: Final = 1.0
+_UNKNOWN_S: Final = 5.0
+_LONGEST_S: Final = 600.0
+
+
+class Waiting(NamedTuple):
+    """A job that waits, and how long it is expected to take."""
+
+    job_id: str
+    tier: str
+    seconds: float
+
+
+class Slot(NamedTuple):
+    """A worker: seconds until it is free, the tier that it works for until then, and whether it takes realtime only."""
+
+    free_in_s: float
+    tier: str | None = None
+    realtime: bool = False
+
+
+class Place(NamedTuple):
+    """A waiting job's place in the queue, 1 for the next one, and when it will begin (Unix nanoseconds), if known."""
+
+    position: int
+    start_ns: int | None
+
+
+class Full(NamedTuple):
+    """A queue that takes no more: how many wait, and in how many seconds there will probably be room."""
+
+    depth: int
+    retry_after_s: float
+
+
+def play(
+    waiting: Iterable[Waiting], turns: Turns, slots: Iterable[Slot], *, policies: Mapping[str, TierPolicy]
+) -> dict[str, float]:
+    """Seconds until each job begins, in the order in which they do. Jobs that never would are left out.
+
+    Args:
+        waiting: the jobs, the oldest first.
+        turns: how far each tier has come.
+        slots: the workers.
+        policies: the tiers' weights and limits.
+    """
+    lines: dict[str, deque[Waiting]] = {}
+    for job in waiting:
+        lines.setdefault(job.tier, deque()).append(job)
+    ordered = sorted(
+        slots, key=lambda slot: not slot.realtime
+    )  # of two that are free, the reserved one first
+    events = [(slot.free_in_s, number, slot) for number, slot in enumerate(ordered)]
+    heapq.heapify(events)
+    running: dict[str, int] = {}
+    for _, _, slot in events:
+        if slot.tier is not None:
+            running[slot.tier] = running.get(slot.tier, 0) + 1
+    starts: dict[str, float] = {}
+    blocked: list[tuple[int, Slot]] = []  # workers for which nothing may be taken until another has ended
+    while events and lines:
+        now, number, slot = heapq.heappop(events)
+        if slot.tier is not None:
+            running[slot.tier] -= 1
+            for freed, one in blocked:
+                heapq.heappush(events, (now, freed, one))
+            blocked.clear()
+        free = slot._replace(tier=None)
+        order = in_turn(lines, turns, realtime=slot.realtime, running=running, policies=policies)
+        if not order:
+            blocked.append((number, free))
+            continue
+        tier = order[0]
+        job = lines[tier].popleft()
+        if tier != REALTIME:
+            cost = job.seconds / policy_of(tier, policies).weight
+            turns = turns.after(tier, cost, among=lines.keys() - {REALTIME})
+        if not lines[tier]:
+            del lines[tier]
+        starts[job.job_id] = now
+        running[tier] = running.get(tier, 0) + 1
+        heapq.heappush(events, (now + job.seconds, number, free._replace(tier=tier)))
+    return starts
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """The queue as it was read."""
+
+    at_ns: int
+    tiers: Mapping[str, str]  # of the waiting jobs
+    starts: Mapping[str, float]  # seconds from `at_ns`
+    timed: bool  # whether the seconds are from measured renders
+    places: Mapping[str, int]
+
+
+class Outlook:
+    """What the gateway says of the queue's future; read anew at most once a second. For any thread."""
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        *,
+        policies: Mapping[str, TierPolicy] = POLICIES,
+        max_queued: int = 1000,
+        lease_s: float = 15.0,
+        clock: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Args:
+        engine: the jobs' database.
+        policies: the tiers' weights and limits.
+        max_queued: how many jobs of all tiers may wait.
+        lease_s: how long a worker may be silent and still counts as living.
+        clock: Unix nanoseconds.
+        monotonic: seconds that never go back.
+        """
+        self._engine: Final = engine
+        self._policies: Final = policies
+        self._max_queued: Final = max_queued
+        self._lease_ns: Final = round(lease_s * 1e9)
+        self._clock: Final = clock
+        self._monotonic: Final = monotonic
+        self._lock = threading.Lock()
+        self._read: tuple[float, _Picture] | None = None
+
+    def place(self, job: Job) -> Place | None:
+        """Where the job is in the queue; None once it is on a worker, or if no worker would take it."""
+        if job.state not in _WAITING:
+            return None
+        picture = self._picture()
+        if job.id not in picture.places:
+            picture = self._picture(anew=job.accepted_ns > picture.at_ns)
+        position = picture.places.get(job.id)
+        if position is None:
+            return None
+        start = picture.starts[job.id]
+        return Place(position, picture.at_ns + round(start * 1e9) if picture.timed else None)
+
+    def full(self, tier: str) -> Full | None:
+        """Whether another job of the tier has to be refused, and when to come again."""
+        limit = policy_of(tier, self._policies).max_queued
+        with self._engine.connect() as conn:
+            query = (
+                sa.select(jobs.c.tier, sa.func.count())
+                .where(jobs.c.state.in_(_WAITING))
+                .group_by(jobs.c.tier)
+            )
+            depths = {row.tier: int(row[1]) for row in conn.execute(query)}
+        everybody = sum(depths.values())
+        for depth, most, of in ((depths.get(tier, 0), limit, tier), (everybody, self._max_queued, None)):
+            if most is not None and depth >= most:
+                return Full(depth, self._room_in_s(of, depth - most + 1))
+        return None
+
+    def _room_in_s(self, tier: str | None, places: int) -> float:
+        """Seconds until so many of the waiting jobs have begun."""
+        picture = self._picture()
+        starts = sorted(s for job, s in picture.starts.items() if tier in {None, picture.tiers[job]})
+        if not picture.timed or len(starts) < places:
+            return _UNKNOWN_S
+        passed = (self._clock() - picture.at_ns) / 1e9
+        return min(_LONGEST_S, max(0.0, starts[places - 1] - passed))
+
+    def _picture(self, *, anew: bool = False) -> _Picture:
+        with self._lock:
+            now = self._monotonic()
+            if anew or self._read is None or now - self._read[0] >= _GOOD_FOR_S:
+                self._read = now, self._look()
+            return self._read[1]
+
+    def _look(self) -> _Picture:
+        now = self._clock()
+        with self._engine.connect() as conn:
+            turns, times = read_turns(conn, "generate"), read_render_times(conn)
+            found = conn.execute(_UNFINISHED.order_by(jobs.c.accepted_ns, jobs.c.id)).all()
+        waiting, held, timed = [], {}, True
+        for row in found:
+            seconds = times.seconds(row.model, row.work)
+            if row.state in _WAITING:
+                timed = timed and seconds is not None
+                waiting.append(Waiting(row.id, row.tier, 1.0 if seconds is None else seconds))
+            elif row.state in RENDERING:
+                spent = (now - (row.assigned_ns or now)) / 1e9
+                held[row.executor_id] = max(0.0, (seconds or 0.0) - spent), row.tier
+        slots = [
+            Slot(*held.get(info.executor_id, (0.0, None)), realtime=info.realtime)
+            for info in Workers(self._engine).all()
+            if self._renders(info, now)
+        ]
+        starts = play(waiting, turns, slots, policies=self._policies)
+        if not slots:  # nobody renders, but there is an order
+            timed, starts = False, play(waiting, turns, [Slot(0.0)], policies=self._policies)
+        places = {job_id: place for place, job_id in enumerate(starts, start=1)}
+        return _Picture(now, {job.job_id: job.tier for job in waiting}, starts, timed, places)
+
+    def _renders(self, info: WorkerInfo, now: int) -> bool:
+        living = now - info.seen_ns <= self._lease_ns
+        return living and info.role != "encode" and info.state not in {"draining", "offline"}
+
+
+_WAITING: Final = (JobState.QUEUED, JobState.ENCODING, JobState.WAITING)
+
+_UNFINISHED: Final = sa.select(
+    jobs.c.id,
+    jobs.c.tier,
+    jobs.c.model,
+    jobs.c.state,
+    jobs.c.executor_id,
+    jobs.c.assigned_ns,
+    WORK,
+).where(jobs.c.state.in_(UNFINISHED))
