@@ -79,7 +79,7 @@ def up(
     )
     try:
         from rushes.launch.ports import PortTaken
-        from rushes.launch.supervisor import AlreadyRunning, Supervisor
+        from rushes.launch.supervisor import AlreadyRunning, CannotRun, Supervisor
     except ModuleNotFoundError as error:
         need("studio", error)
     try:
@@ -88,8 +88,11 @@ def up(
         die(error)
     except OSError as error:
         die(f"{error.filename} can't be used ({error.strerror}); name another folder with --data-dir")
-    with storage_errors():
-        code = supervisor.run()
+    try:
+        with storage_errors():
+            code = supervisor.run()
+    except CannotRun as error:
+        die(error)
     raise typer.Exit(code)
 
 
@@ -192,12 +195,13 @@ def gateway(data_dir: DataDir = None, gateway_port: GatewayPort = None) -> None:
     try:
         from rushes.launch.gateway import run
         from rushes.launch.ports import PortTaken
+        from rushes.studio.jobs import DatabaseUnreachableError
     except ModuleNotFoundError as error:
         need("studio", error)
     try:
         with storage_errors():
             run(settings)
-    except PortTaken as error:
+    except (PortTaken, DatabaseUnreachableError) as error:
         die(error)
 
 

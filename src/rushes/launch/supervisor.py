@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rushes.studio.board import Board
     from rushes.studio.jobs import WorkerInfo
 
-__all__ = ["AlreadyRunning", "Supervisor"]
+__all__ = ["AlreadyRunning", "CannotRun", "Supervisor"]
 
 _LOG: Final = logs.get_logger("supervisor")
 _POLL_S: Final = 0.1
@@ -38,6 +38,10 @@ _HEAD_START_S: Final = 4.0
 
 class AlreadyRunning(Exception):  # noqa: N818 - says what is the case
     """Another `rushes up` works in the same data folder."""
+
+
+class CannotRun(Exception):  # noqa: N818 - says what is the case
+    """Something that the studio needs is not there."""
 
 
 class Supervisor:
@@ -88,7 +92,7 @@ class Supervisor:
         return [self._server, *([self._gateway, *self._workers] if self._settings.studio else [])]
 
     def run(self) -> int:
-        """Runs until SIGTERM or SIGINT; returns the exit code."""
+        """Runs until SIGTERM or SIGINT; returns the exit code. Raises CannotRun."""
         stop = stop_on_signals()
         try:
             self._run(stop)
@@ -183,10 +187,13 @@ class Supervisor:
         """Our workers, as they say to be."""
         if self._board is None:
             from rushes.studio.board import Board
-            from rushes.studio.jobs import FileLiveness, Workers, open_database
+            from rushes.studio.jobs import DatabaseUnreachableError, FileLiveness, Workers, open_database
 
             settings = self._settings
-            workers = Workers(open_database(settings.jobs_url))
+            try:
+                workers = Workers(open_database(settings.jobs_url))
+            except DatabaseUnreachableError as error:
+                raise CannotRun(str(error)) from None
             liveness = FileLiveness(settings.workers_dir)
             self._board = Board(workers, liveness, lease_s=settings.worker_lease_s)
         ours = {(w.name, w.pid) for w in self._workers}

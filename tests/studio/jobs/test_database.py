@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from rushes.studio.jobs import open_database
+from rushes.studio.jobs import DatabaseUnreachableError, database, open_database
 
 
 def test_a_new_database_is_in_wal_mode_and_the_users_own(tmp_path: Path) -> None:
@@ -58,3 +58,14 @@ def test_many_may_open_it_at_the_same_time(tmp_path: Path) -> None:
 def test_what_workers_could_not_share_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="database"):
         open_database(url)
+
+
+def test_a_server_that_does_not_answer_is_named_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_KNOCK_PAUSE_S", 0.0)
+    with pytest.raises(DatabaseUnreachableError, match="can't be reached") as raised:
+        open_database(f"postgresql://rushes:s3cret@/studio?host={tmp_path}")
+    assert str(tmp_path.name) in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+    assert "RUSHES_JOBS" in str(raised.value)

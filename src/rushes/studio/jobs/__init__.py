@@ -1,7 +1,7 @@
 """Videos as durable jobs: their rows, which are the queue, who takes which, the workers' liveness and the reaper."""
 
 from rushes.studio.jobs.claims import Claims
-from rushes.studio.jobs.database import open_database
+from rushes.studio.jobs.database import DatabaseUnreachableError, open_database
 from rushes.studio.jobs.depth import QueueDepth
 from rushes.studio.jobs.forecast import Outlook, Place
 from rushes.studio.jobs.forget import cut_log, forget_prompts
@@ -37,6 +37,7 @@ __all__ = [
     "RETRIED",
     "TERMINAL",
     "Claims",
+    "DatabaseUnreachableError",
     "Deletion",
     "FileLiveness",
     "Handler",

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 _BUSY_TIMEOUT_MS: Final = 30_000
 _ATTEMPTS: Final = 100
 _PAUSE_S: Final = 0.05
+_KNOCKS: Final = 5
+_KNOCK_PAUSE_S: Final = 1.0
+
+
+class DatabaseUnreachableError(ValueError):
+    """No database answers where the settings say that it is."""
 
 
 def open_database(url: str) -> sa.Engine:
@@ -35,6 +41,7 @@ def open_database(url: str) -> sa.Engine:
 
     Raises:
         ValueError: neither of the two, or SQLite in memory, which no other process could see.
+        DatabaseUnreachableError: no database answers there.
     """
     parsed = sa.make_url(url)
     backend = parsed.get_backend_name()
@@ -51,6 +58,7 @@ def open_database(url: str) -> sa.Engine:
     elif backend == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
         engine = sa.create_engine(parsed, pool_size=20, max_overflow=0, pool_timeout=30, pool_pre_ping=True)
+        _knock(engine)
     else:
         msg = f"the job database can be SQLite or PostgreSQL, not {backend!r}"
         raise ValueError(msg)
@@ -59,6 +67,22 @@ def open_database(url: str) -> sa.Engine:
     _retry(lambda: _add_indexes(engine))
     _retry(lambda: _add_turns(engine))
     return engine
+
+
+def _knock(engine: sa.Engine) -> None:
+    """A server that is starting is waited for, a little."""
+    for attempt in range(_KNOCKS):
+        try:
+            engine.connect().close()
+        except OperationalError as error:
+            if attempt == _KNOCKS - 1:
+                why = str(error.orig).partition("\n")[0]
+                where = engine.url.render_as_string(hide_password=True)
+                msg = f"the job database {where} can't be reached ({why}); start it, or change RUSHES_JOBS"
+                raise DatabaseUnreachableError(msg) from None
+            time.sleep(_KNOCK_PAUSE_S)
+        else:
+            return
 
 
 def _add_indexes(engine: sa.Engine) -> None:
