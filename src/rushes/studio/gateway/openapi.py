@@ -268,10 +268,11 @@ def _schemas() -> Json:
             "credits_per_second": number,
         }
     )
+    while_it_waits = {"queue_position": {"type": "integer", "minimum": 1}, "estimated_start": number}
     deleted = {"id": text, "object": {"const": "video.deleted"}, "deleted": yes}
     fault = {"message": text, "type": text, "param": _or_null("string"), "code": _or_null("string")}
     return {
-        "Video": video,
+        "Video": video | {"properties": video["properties"] | while_it_waits},
         "VideoList": _object(
             {
                 "object": {"const": "list"},
