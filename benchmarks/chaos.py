@@ -33,7 +33,7 @@ def measure(arguments: Sequence[str] = ()) -> list[tuple[str, str]]:
             roles=["all"] * asked.workers,
             jobs_url=asked.jobs_url,
             database=database,
-            **SETTINGS,
+            settings=SETTINGS,
         ) as studio:
             chaos = Chaos(studio, asked.seed)
             try:
@@ -107,6 +107,7 @@ def _account(account: Account) -> list[tuple[str, str]]:
             "a worker's last sign to another's start on its video, median (worst)",
             f"{statistics.median(recovery):.1f} s ({max(recovery):.1f})",
         ),
+        ("workers that came back to a video that another had been given", str(account.came_back)),
         ("folders left in scratch", str(len(account.left_in_scratch))),
         ("the whole", f"{account.seconds:.0f} s"),
     ]

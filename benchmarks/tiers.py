@@ -33,7 +33,9 @@ def measure() -> list[tuple[str, str]]:
     roles = ["encode", *["generate"] * _WORKERS]
     with (
         tempfile.TemporaryDirectory() as folder,
-        StudioProcesses(Path(folder) / "studio", roles=roles, at_once=1, RUSHES_TIERS=weights) as studio,
+        StudioProcesses(
+            Path(folder) / "studio", roles=roles, at_once=1, settings={"RUSHES_TIERS": weights}
+        ) as studio,
     ):
         engine = open_database(studio.jobs_url)
         try:

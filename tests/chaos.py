@@ -51,6 +51,7 @@ class Account:
         different: of those, the ones whose bytes are others than those of an undisturbed run.
         recomputed: denoising steps that were done again, for each lost render.
         recovery_s: from a lost worker's last sign to the next worker's start on the job, the wait for it included.
+        came_back: workers that went on with a job after another had been given it: stopped ones that were let go on.
         left_in_scratch: folders of ended jobs.
         reserved_left: credits that are neither charged nor given back.
     """
@@ -69,6 +70,7 @@ class Account:
     different: list[str] = field(default_factory=list)
     recomputed: list[int] = field(default_factory=list)
     recovery_s: list[float] = field(default_factory=list)
+    came_back: int = 0
     left_in_scratch: list[str] = field(default_factory=list)
     reserved_left: int = 0
     seconds: float = 0.0
@@ -122,10 +124,10 @@ class Chaos:
 
     def _submit_all(self, jobs: int) -> None:
         for number in range(jobs):
-            body = self._body(number)
-            while (video_id := self._submit(body, f"chaos-{number}")) is None:
-                time.sleep(0.2)
-            self.account.accepted.add(video_id)
+            self.account.accepted.add(self._submit_surely(number, f"chaos-{number}"))
+
+    def _submit_surely(self, number: int, key: str) -> str:
+        return eventually(lambda: self._submit(self._body(number), key), seconds=300, what="an answer")
 
     def _submit(self, body: dict[str, Any], key: str) -> str | None:
         try:
@@ -182,16 +184,9 @@ class Chaos:
 
     def _settle_down(self) -> None:
         """All processes up, and a moment for what is done after a job's end."""
-        eventually(
-            lambda: self.studio.restart_ended() or all(map(self.studio.ready, self.studio.all)),
-            seconds=120,
-            what="all processes",
-        )
-        eventually(
-            lambda: not self._scratch() or None,
-            seconds=15,
-            what="an empty scratch folder",
-        )
+        self.studio.restart_ended()
+        eventually(lambda: all(map(self.studio.ready, self.studio.all)), seconds=120, what="all processes")
+        eventually(lambda: not self._scratch(), seconds=90, what="an empty scratch folder")
 
     # The account
 
@@ -245,21 +240,18 @@ class Chaos:
             "SELECT job_id, role, start_ns, end_ns FROM job_compute ORDER BY job_id, number"
         )
         for lost, next_one in itertools.pairwise(attempts):
-            if (lost.job_id, lost.role) == (next_one.job_id, next_one.role):
-                self.account.recovery_s.append((next_one.start_ns - lost.end_ns) / 1e9)
+            if (lost.job_id, lost.role) != (next_one.job_id, next_one.role):
+                continue
+            gap_s = (next_one.start_ns - lost.end_ns) / 1e9
+            if gap_s < 0:
+                self.account.came_back += 1
+            else:
+                self.account.recovery_s.append(gap_s)
 
     def _compare(self) -> None:
         """Makes the disturbed videos again, in peace: the same bytes have the same name."""
         disturbed = [self._row(job_id) for job_id in sorted(self.account.disturbed)]
-        again: dict[str, str] = {}
-        for row in disturbed:
-            body = self._body(row.seed - 1000)
-            video_id = eventually(
-                lambda body=body, row=row: self._submit(body, f"again-{row.id}"),  # type: ignore[misc]
-                seconds=60,
-                what="an answer",
-            )
-            again[row.id] = video_id
+        again = {row.id: self._submit_surely(row.seed - 1000, f"again-{row.id}") for row in disturbed}
         self._until_done(0, all_of_them=True)
         self.account.different = [
             row.id for row in disturbed if self._row(again[row.id]).media != row.media or not row.media
@@ -271,14 +263,7 @@ class Chaos:
         """Has so many videos begun and cancelled at random moments; what is left of them."""
         objects = set(self._objects())
         kept = {row.media for row in self._rows("SELECT media FROM jobs WHERE state = 'completed'")}
-        made: list[str] = []
-        for number in range(jobs):
-            body = self._body(100_000 + number)
-            made.append(
-                eventually(
-                    lambda b=body, n=number: self._submit(b, f"cancel-{n}"), seconds=60, what="an answer"
-                )
-            )  # type: ignore[misc]
+        made = [self._submit_surely(100_000 + number, f"cancel-{number}") for number in range(jobs)]
         order = made[:]
         self.chance.shuffle(order)
         for video_id in order:

@@ -36,10 +36,10 @@ class PostgresProcess(Process):
             raise FileNotFoundError("PostgreSQL is not installed: apt-get install postgresql")
         folder.mkdir(parents=True)
         self._data = folder / "cluster"
-        self._as: dict[str, Any] = {}
+        run_as: dict[str, Any] = {}
         if os.geteuid() == 0:  # which PostgreSQL refuses to run as
             user = pwd.getpwnam("postgres")
-            self._as = {"user": user.pw_uid, "group": user.pw_gid}
+            run_as = {"user": user.pw_uid, "group": user.pw_gid}
             os.chown(folder, user.pw_uid, user.pw_gid)
             for above in folder.parents[:-2]:
                 above.chmod(above.stat().st_mode | 0o011)  # a temporary folder is its maker's alone
@@ -47,18 +47,16 @@ class PostgresProcess(Process):
             [programs / "initdb", "-D", self._data, "-U", "rushes", "-A", "trust", "-E", "UTF8"],
             check=True,
             capture_output=True,
-            **self._as,
+            **run_as,
         )
         port = free_port()
         super().__init__("database", [], dict(os.environ), folder)
+        self._as = run_as
         self._command = [
             *(str(programs / "postgres"), "-D", str(self._data), "-p", str(port)),
             *("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"),
         ]
         self.url = f"postgresql://rushes@127.0.0.1:{port}/postgres"
-
-    def start(self) -> None:
-        super().start(**self._as)
 
     def answers(self) -> bool:
         try:

@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
@@ -46,8 +47,9 @@ class Process:
         self.logs: list[Path] = []
         self.popen: subprocess.Popen[bytes] | None = None
         self.stopped = False
+        self._as: dict[str, Any] = {}  # who it runs as, where that is somebody else
 
-    def start(self, **options: Any) -> None:
+    def start(self) -> None:
         self.logs.append(self._folder / f"{self.name}.{len(self.logs)}.log")
         with self.logs[-1].open("wb") as log:
             self.popen = subprocess.Popen(
@@ -56,7 +58,7 @@ class Process:
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 cwd=self._folder,
-                **options,
+                **self._as,
             )
 
     def send(self, number: signal.Signals) -> None:
@@ -103,7 +105,7 @@ class StudioProcesses:
         at_once: int | None = None,
         jobs_url: str | None = None,
         database: PostgresProcess | None = None,
-        **variables: str,
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         jobs_url = database.url if database else jobs_url
         self.data_dir = folder / "data"
@@ -120,7 +122,7 @@ class StudioProcesses:
             "RUSHES_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}",  # nobody listens
             "RUSHES_TORCH_THREADS": "1",
             "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
-            **variables,
+            **settings,
         }
         if jobs_url is not None:
             env["RUSHES_JOBS"] = jobs_url

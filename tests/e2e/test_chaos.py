@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 def test_no_video_is_lost_doubled_or_charged_twice(tmp_path: Path) -> None:
-    with StudioProcesses(tmp_path, roles=("all", "all"), **SETTINGS) as studio:
+    with StudioProcesses(tmp_path, roles=("all", "all"), settings=SETTINGS) as studio:
         chaos = Chaos(studio, seed=5)
         try:
             account = chaos.run(12, kills=4, stops=0)

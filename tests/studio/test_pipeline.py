@@ -644,7 +644,7 @@ def test_device_time_is_counted_by_attempt_and_told_on_the_root(studio: Studio, 
     stages = sum(s.end_ns - s.start_ns for s in studio.job(job_id).stages if not s.name.endswith("_wait"))
     told = recorded.span("video_generation_request").attributes or {}
     assert told["rushes.compute_seconds"] == pytest.approx(sum(a.seconds for a in attempts), abs=1e-5)
-    assert told["rushes.compute_seconds"] == pytest.approx(stages / 1e9, rel=0.5)  # type: ignore[arg-type]
+    assert told["rushes.compute_seconds"] == pytest.approx(stages / 1e9, rel=0.5)
     assert told["rushes.wasted_compute_seconds"] == 0
 
 
