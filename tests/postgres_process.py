@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+import psycopg.sql
 
 from server_kills import free_port
 from studio_processes import Process
@@ -64,3 +66,10 @@ class PostgresProcess(Process):
         except psycopg.OperationalError:
             return False
         return True
+
+    def new_database(self) -> str:
+        """The URL of an empty database."""
+        name = f"d{secrets.token_hex(8)}"
+        with psycopg.connect(self.url, autocommit=True) as conn:
+            conn.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+        return self.url.removesuffix("postgres") + name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,27 +10,34 @@ import pytest
 import sqlalchemy as sa
 from cryptography.fernet import Fernet
 
-import postgres_server
+from postgres_process import PostgresProcess, installed
 from rushes.studio.jobs import JobStore, Workers, open_database
 from rushes.studio.keys import KeyStore
 from studio.jobs.bench import Bench, Clock
+from studio_processes import eventually
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Path]:
-    """The socket's folder of a running server."""
-    programs = postgres_server.programs()
-    if programs is None:
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresProcess]:
+    """A running server."""
+    if installed() is None:
         pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
-    with postgres_server.running(programs) as folder:
-        yield folder
+    server = PostgresProcess(tmp_path_factory.mktemp("postgres") / "server")
+    server.start()
+    try:
+        eventually(lambda: server.answers() or None, seconds=60, what="PostgreSQL")
+        yield server
+    finally:
+        server.send(signal.SIGINT)
+        server.wait()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/studio.db"
-    return postgres_server.new_database(request.getfixturevalue("postgres"))
+    server: PostgresProcess = request.getfixturevalue("postgres")
+    return server.new_database()
 
 
 @pytest.fixture

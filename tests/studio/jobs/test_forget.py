@@ -10,6 +10,9 @@ import sqlalchemy as sa
 from rushes.studio.jobs import JobState, cut_log, forget_prompts
 from studio.jobs.bench import Bench
 
+# Of its own file: what PostgreSQL leaves on its server's disk is its server's.
+pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+
 
 @pytest.fixture(autouse=True)
 def _only_where_we_own_the_files(bench: Bench) -> None:
