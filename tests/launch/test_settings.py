@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from rushes.settings import SettingsError, load
+from rushes.studio.jobs import POLICIES, TierPolicy
+from rushes.studio.policies import tier_policies
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +108,26 @@ def test_googles_key_comes_from_variables_or_the_file_and_is_in_no_error(
     monkeypatch.setenv("RUSHES_VEO__POLL_S", "0")
     with pytest.raises(SettingsError, match=r"veo.poll_s: .*got '0'"):
         load()
+
+
+def test_tiers_come_from_the_environment_and_keep_what_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUSHES_TIERS__FREE__MAX_QUEUED", "200")
+    monkeypatch.setenv("RUSHES_TIERS__PREMIUM__WEIGHT", "16")
+    policies = tier_policies(load())
+    assert policies["free"] == TierPolicy(weight=1, max_queued=200)
+    assert policies["premium"] == TierPolicy(weight=16)
+    assert policies["standard"] == POLICIES["standard"]
+
+
+@pytest.mark.parametrize(
+    ("tiers", "told"),
+    [
+        ({"realtime": {"weight": 2}}, "realtime goes before all other tiers"),
+        ({"gold": {"weight": 2}}, "'realtime', 'premium', 'standard' or 'free'"),
+        ({"free": {"weight": 0}}, "greater than 0"),
+        ({"free": {"max_runing": 1}}, "max_runing"),
+    ],
+)
+def test_a_tier_that_means_nothing_is_refused(tiers: dict[str, dict[str, float]], told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        load(tiers=tiers)
