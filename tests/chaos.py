@@ -153,8 +153,8 @@ class Chaos:
         up = eventually(
             lambda: found if len(found := ready()) >= 2 else None, seconds=120, what="two processes"
         )
-        if kind == "stop":
-            up = [process for process in up if process is not self.studio.database]
+        if kind == "stop":  # a worker, if one is up: it comes back to what is another's by then
+            up = [process for process in up if process in self.studio.workers] or [self.studio.gateway]
         victim = self.chance.choice(up)
         time.sleep(self.chance.uniform(0, 1.5))
         if kind == "kill":
