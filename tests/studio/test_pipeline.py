@@ -21,6 +21,7 @@ import pytest
 from cryptography.fernet import Fernet
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
+from sqlalchemy.exc import OperationalError
 
 from recording import Recorded
 from rushes.catalog import SPANS, Reason, declared_span
@@ -674,3 +675,23 @@ def test_work_after_a_checkpoint_that_went_with_its_worker_is_waste(
     assert told["rushes.attempts"] == 3
     wasted = (first.end_ns - first.kept_ns) / 1e9
     assert told["rushes.wasted_compute_seconds"] == pytest.approx(wasted, abs=1e-5)
+
+
+def test_a_database_that_is_away_is_no_failure_of_the_video(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = studio.submit("OPENSORA")
+    studio.encode(job_id)
+    held = studio.store.claim_generation(job_id, worker_id="test-0", executor_id=EXECUTOR)
+    assert held is not None
+
+    def away(_job: Job, _step: int) -> bool:
+        raise OperationalError("UPDATE jobs", {}, Exception("the server closed the connection"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(studio.store, "set_progress", away)
+        with pytest.raises(OperationalError):
+            pipeline.generate(held, studio.tools)
+    assert studio.job(job_id).state is JobState.GENERATING
+    assert studio.store.recover(held)
+    assert studio.generate(job_id).state is JobState.COMPLETED

@@ -16,7 +16,7 @@ from rushes.sdk import instruments, logs, tracing
 from rushes.studio import outcome
 from rushes.studio.cost import Book, Meter, Role
 from rushes.studio.failure import Cancelled, EncodingLost, classify
-from rushes.studio.jobs import INTERRUPTED, PRIORITIES, Job, patiently, remove_unused
+from rushes.studio.jobs import DATABASE_AWAY, INTERRUPTED, PRIORITIES, Job, patiently, remove_unused
 from rushes.studio.recovery import retry
 from rushes.studio.render import Render, Tools
 from rushes.studio.stages import decode, deliver, denoise, prompt, provider, setup
@@ -170,6 +170,8 @@ def _run(stages: Iterable[Stage], render: Render, begun_ns: int) -> bool:
             if not tools.encode_again(job):
                 _fail(render, error, stage.span)
             return False
+        except DATABASE_AWAY:
+            raise  # no failure of the video: whoever called puts it back
         except Exception as error:  # noqa: BLE001 - every failure becomes the job's, with a clear text
             tools.store.append_stage(job, stage.span, reached, time.time_ns())
             _give_back_or_fail(render, error, stage.span)

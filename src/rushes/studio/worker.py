@@ -161,7 +161,7 @@ def _work(
                 warm=shelf.warm,
                 on_ready=presence.ready,
                 on_failed=lambda job, _error: ended(job),
-                on_left=lambda job, stage: tell_interrupted(job, stage, why="it was stopped"),
+                on_left=lambda job, stage, why: tell_interrupted(job, stage, why=why),
                 drain_s=DRAIN_S,
             )
         workers.withdraw(lock.executor_id)

@@ -189,23 +189,27 @@ def test_a_database_that_refuses_once_is_asked_again(bench: Bench, start: Start)
     assert [line[1:] for line in worker.said if line[0] == "failed"] == [[leaving.id, "NoneType"]]
 
 
-def test_a_job_that_can_not_be_passed_on_is_failed(bench: Bench, start: Start) -> None:
+def test_a_job_goes_back_while_the_database_refuses_and_is_failed_after_too_many_times(
+    bench: Bench, start: Start
+) -> None:
     job = bench.accept(tier="realtime")
     worker = start("encode", "never-passes-on")
+    assert worker.until("left")[1:] == [job.id, "the", "job", "database", "was", "away"]
     assert worker.until("failed") == ["failed", job.id, "OperationalError"]
     worker.stop()
     failed = bench.get(job.id)
+    assert failed.recoveries == MAX_RECOVERIES
     assert (failed.state, failed.error_code) == (JobState.FAILED, "internal_error")
     assert failed.error_message == "internal error while encoding the prompt; submit the video again"
     assert bench.balance() == 100
 
 
 def test_a_job_that_can_not_be_ended_is_ended_before_the_next_is_taken(bench: Bench, start: Start) -> None:
-    first, second = bench.accept(), bench.accept(tier="free")
-    worker = start("encode", "slow-to-end")
-    assert worker.until("failed")[1] == first.id
-    assert [line[0] for line in worker.said].count("encode") == 1
-    assert worker.until("failed", times=2)[1] == second.id
+    first, second = bench.accept(seed=LEAVE), bench.accept(seed=LEAVE, tier="free")
+    worker = start("all", "slow-to-end")
+    ended = worker.until("failed")[1]
+    assert [line[1] for line in worker.said if line[0] == "generate"] == [ended]
+    assert {ended, worker.until("failed", times=2)[1]} == {first.id, second.id}
     worker.stop()
     assert bench.balance() == 100
 

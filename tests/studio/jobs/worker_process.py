@@ -92,8 +92,8 @@ class NeverPassesOn(JobStore):
         raise locked()
 
 
-class SlowToEnd(NeverPassesOn):
-    """As that, and it can't end the job either, for a while."""
+class SlowToEnd(JobStore):
+    """Finds the database locked for a while when it is to end a job."""
 
     def fail(self, job_id: str, **reason: Any) -> Job | None:
         self.refusals: int = self.__dict__.setdefault("refusals", 0) + 1
@@ -144,7 +144,7 @@ def main() -> None:
                 stop=stop,
                 on_ready=lambda: say("ready", lock.executor_id),
                 on_failed=lambda job, error: say("failed", job.id, type(error).__name__),
-                on_left=lambda job, _stage: say("left", job.id),
+                on_left=lambda job, _stage, why: say("left", job.id, why),
                 drain_s=DRAINS.get(worker_id, 60.0),
             )
         workers.withdraw(lock.executor_id)

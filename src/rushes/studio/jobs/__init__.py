@@ -19,7 +19,7 @@ from rushes.studio.jobs.job import (
 )
 from rushes.studio.jobs.liveness import FileLiveness, Liveness, WorkerBusyError, WorkerLock, pid_of
 from rushes.studio.jobs.operations import Operation, Operations
-from rushes.studio.jobs.patience import patiently
+from rushes.studio.jobs.patience import DATABASE_AWAY, patiently
 from rushes.studio.jobs.reaper import Reaper
 from rushes.studio.jobs.schedule import POLICIES, PRIORITIES, TierPolicy, policy_of
 from rushes.studio.jobs.store import Deletion, JobPage, JobStore, PromptUnreadableError
@@ -28,6 +28,7 @@ from rushes.studio.jobs.worker import Handler, Role, run_worker
 from rushes.studio.jobs.workers import HOST, Heartbeat, WorkerInfo, Workers, WorkerState
 
 __all__ = [
+    "DATABASE_AWAY",
     "HOST",
     "INTERRUPTED",
     "MAX_RECOVERIES",

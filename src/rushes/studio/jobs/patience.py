@@ -6,7 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+
+DATABASE_AWAY: Final = (OperationalError, InterfaceError, NoConnectionFree)
+"""What is raised while the database can't be reached, is starting, or is locked: nobody's fault who asks."""
 
 _ATTEMPTS: Final = 4
 _PAUSE_S: Final = 0.25
@@ -18,6 +22,6 @@ def patiently(action: Callable[[], _T]) -> _T:
     for _ in range(_ATTEMPTS - 1):
         try:
             return action()
-        except OperationalError:
+        except DATABASE_AWAY:
             time.sleep(_PAUSE_S)
     return action()

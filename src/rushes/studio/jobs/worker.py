@@ -2,7 +2,7 @@
 
 A job is taken by compare-and-set before its handler sees it, so that it is worked on by one worker; and it is never
 left unfinished by a handler that raised. A database that refuses for a moment is asked again; if it goes on
-refusing, the worker ends that job before it takes the next.
+refusing, the job goes back to its queue once it answers, since that was not the job's fault.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final, Literal, TypeAlias
 
 from rushes.studio.jobs.claims import Claims
 from rushes.studio.jobs.job import Job, JobState, Stage
-from rushes.studio.jobs.patience import patiently
+from rushes.studio.jobs.patience import DATABASE_AWAY, patiently
 from rushes.studio.jobs.schedule import QUEUES, Queue
 from rushes.studio.jobs.store import JobStore
 
@@ -47,7 +47,7 @@ def run_worker(
     warm: Callable[[], Collection[str]] = tuple,
     on_ready: Callable[[], None] | None = None,
     on_failed: Callable[[Job, BaseException | None], None] | None = None,
-    on_left: Callable[[Job, Stage], None] | None = None,
+    on_left: Callable[[Job, Stage, str], None] | None = None,
     drain_s: float = 60.0,
 ) -> bool:
     """Works until `stop` is set, then finishes the job in hand and returns. One call a process at a time.
@@ -64,10 +64,10 @@ def run_worker(
         stop: ends the worker.
         warm: the models that are in memory.
         on_ready: called once jobs are being taken.
-        on_failed: called with a job that was failed here because its handler raised or the database refused to
-            have it passed on (the error), or because its handler returned without having ended it (None).
-        on_left: called with a job that went back to its queue, since the worker had to end before it was done,
-            and with the stage that accounts for its time until then.
+        on_failed: called with a job that was failed here because its handler raised or the database refused too
+            often (the error), or because its handler returned without having ended it (None).
+        on_left: called with a job that went back to its queue, since the worker had to end or the database was
+            away before it was done, with the stage that accounts for its time until then, and why.
         drain_s: how long the job in hand may take after `stop`.
 
     Returns:
@@ -107,7 +107,7 @@ class _Worker:
         *,
         warm: Callable[[], Collection[str]],
         on_failed: Callable[[Job, BaseException | None], None] | None,
-        on_left: Callable[[Job, Stage], None] | None,
+        on_left: Callable[[Job, Stage, str], None] | None,
     ) -> None:
         self._handlers = handlers
         self._store = store
@@ -137,12 +137,14 @@ class _Worker:
         """Puts back what is still being worked on: the process ends, and another goes on with it."""
         for job in self._store.held_by_workers():
             if job.executor_id == executor_id:
-                self._leave(job)
+                self._leave(job, "it was stopped")
 
-    def _leave(self, job: Job) -> None:
-        stage = self._store.recover(job, lost=False)
+    def _leave(self, job: Job, why: str, *, lost: bool = False) -> bool:
+        """Puts a job back; False if it is not this worker's any more, or was lost too often."""
+        stage = self._store.recover(job, lost=lost)
         if stage is not None and self._on_left is not None:
-            self._on_left(job, stage)
+            self._on_left(job, stage, why)
+        return stage is not None
 
     def _work(self, queue: Queue, job: Job) -> None:
         """Does the job's part."""
@@ -165,18 +167,23 @@ class _Worker:
     def _end_what_is_left(self) -> None:
         """Ends the jobs that their handlers did not end, however often the database has refused that."""
         for job, error in list(self._unended):
-            failed = patiently(partial(self._fail_unfinished, job))
+            failed = patiently(partial(self._end_unfinished, job, error))
             self._unended.remove((job, error))
             if failed is not None and self._on_failed is not None:
                 self._on_failed(failed, error)
 
-    def _fail_unfinished(self, held: Job) -> Job | None:
-        """Fails a job that is left unfinished; None if it is not. Once the worker ends, it goes back instead."""
+    def _end_unfinished(self, held: Job, error: Exception | None) -> Job | None:
+        """Fails a job that is left unfinished; None if it is not.
+
+        Once the worker ends, or where the database was away, it goes back instead.
+        """
         job = self._store.get(held.id)
         if job is None or job.terminal or job.attempt != held.attempt:
             return None
         if self._stop.is_set():
-            self._leave(job)
+            self._leave(job, "it was stopped")
+            return None
+        if isinstance(error, DATABASE_AWAY) and self._leave(job, "the job database was away", lost=True):
             return None
         doing = "encoding the prompt" if job.state is JobState.ENCODING else "generating"
         message = f"internal error while {doing}; submit the video again"
