@@ -16,7 +16,7 @@ def test_no_video_is_lost_doubled_or_charged_twice(tmp_path: Path) -> None:
     with StudioProcesses(tmp_path, roles=("all", "all"), settings=SETTINGS) as studio:
         chaos = Chaos(studio, seed=5)
         try:
-            account = chaos.run(12, kills=4, stops=0)
+            account = chaos.run(9, kills=3, stops=0)
             assert account.lost == {}
             assert account.objects == account.distinct
             assert account.damaged == []
@@ -26,7 +26,7 @@ def test_no_video_is_lost_doubled_or_charged_twice(tmp_path: Path) -> None:
             assert account.left_in_scratch == []
             assert account.different == []
             assert all(steps <= CHECKPOINT_EVERY for steps in account.recomputed)
-            left = chaos.cancel(6)
+            left = chaos.cancel(4)
             assert left.busy_workers == left.objects_left == left.scratch_left == left.reserved_left == 0
             assert left.discrepancies == []
         finally:
