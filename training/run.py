@@ -1,0 +1,197 @@
+"""What all trainings share: steps that can be resumed, a progress line, a curve, averaged weights.
+
+A run is a function of its seed and its step counter alone: what is drawn in step n comes from a generator seeded
+with n, so that a training that was stopped and taken up again goes on as if nothing had happened (up to the order
+in which threads add floating-point numbers).
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+SAVE_SECONDS = 120.0
+SEED = 20_260
+
+
+def step_rng(stage: int, step: int) -> tuple[np.random.Generator, torch.Generator]:
+    """The generators of one step of one stage."""
+    numpy_rng = np.random.default_rng([SEED, stage, step])
+    return numpy_rng, torch.Generator().manual_seed(int(numpy_rng.integers(2**62)))
+
+
+class Average:
+    """An exponential moving average of a module's weights (its half-life grows with the run, up to `decay`)."""
+
+    def __init__(self, module: nn.Module, decay: float = 0.999) -> None:
+        self.decay = decay
+        self.shadow = {name: one.detach().clone() for name, one in module.named_parameters()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        """Take the weights after `step` in."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        names, now = zip(*module.named_parameters(), strict=True)
+        torch._foreach_lerp_([self.shadow[name] for name in names], list(now), 1 - decay)  # noqa: SLF001 - 20x faster
+
+    @torch.no_grad()
+    def write(self, module: nn.Module) -> None:
+        """Put the averaged weights into the module."""
+        for name, parameter in module.named_parameters():
+            parameter.copy_(self.shadow[name])
+
+
+def optimizers(modules: Iterable[nn.Module], rate: float, *, muon: bool) -> list[torch.optim.Optimizer]:
+    """AdamW, and Muon for the matrices of transformer blocks if asked for."""
+    matrices, rest = [], []
+    for module in modules:
+        for name, parameter in module.named_parameters():
+            inner = muon and parameter.ndim == 2 and "block" in name and "embed" not in name  # noqa: PLR2004
+            (matrices if inner else rest).append(parameter)
+    made: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    ]
+    if matrices:
+        made.append(
+            torch.optim.Muon(matrices, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw", ns_steps=4)
+        )
+    return made
+
+
+def train(
+    name: str,
+    folder: Path,
+    modules: dict[str, nn.Module],
+    loss_of: Callable[[int], tuple[torch.Tensor, dict[str, float]]],
+    *,
+    steps: int,
+    rate: float,
+    muon: bool = False,
+    decay: float = 0.999,
+    warmup: int = 100,
+    clip: float = 1.0,
+) -> None:
+    """Train `modules` for `steps`; ends with the averaged weights in them. Takes up where `folder` says."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state_file, log_file = folder / f"{name}.state.pt", folder / f"{name}.csv"
+    group = nn.ModuleDict(modules)
+    tuners = optimizers(group.values(), rate, muon=muon)
+    average = Average(group, decay)
+    start, spent = 0, 0.0
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        group.load_state_dict(state["weights"])
+        average.shadow = state["average"]
+        for tuner, saved in zip(tuners, state["tuners"], strict=True):
+            tuner.load_state_dict(saved)
+        start, spent = state["step"], state["seconds"]
+    for tuner in tuners:
+        for one in tuner.param_groups:
+            one["base"] = rate
+    began = saved_at = time.monotonic()
+    sums: dict[str, float] = {}
+    counted = 0
+    for step in range(start, steps):
+        factor = min(1.0, (step + 1) / warmup) * _cooled(step / steps)
+        for tuner in tuners:
+            for one in tuner.param_groups:
+                one["lr"] = one["base"] * factor
+        loss, parts = loss_of(step)
+        for tuner in tuners:
+            tuner.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = float(nn.utils.clip_grad_norm_(group.parameters(), clip))
+        if not math.isfinite(norm):
+            print(f"{name} {step}: the gradient is not finite, the step is left out", flush=True)
+            continue
+        for tuner in tuners:
+            tuner.step()
+        average.update(group, step)
+        counted += 1
+        for key, value in ({"loss": float(loss.detach()), "norm": norm} | parts).items():
+            sums[key] = sums.get(key, 0.0) + value
+        now = time.monotonic()
+        if (step + 1) % 50 == 0 or step + 1 == steps:
+            means = {key: value / counted for key, value in sums.items()}
+            elapsed = spent + now - began
+            _log(log_file, step + 1, elapsed, means)
+            left = elapsed / (step + 1) * (steps - step - 1)
+            shown = " ".join(f"{key} {value:.4f}" for key, value in means.items())
+            print(f"{name} {step + 1}/{steps} {shown} {elapsed:.0f} s, {left:.0f} s left", flush=True)
+            sums, counted = {}, 0
+        if now - saved_at > SAVE_SECONDS or step + 1 == steps:
+            saved_at = now
+            state = {
+                "weights": group.state_dict(),
+                "average": average.shadow,
+                "tuners": [tuner.state_dict() for tuner in tuners],
+                "step": step + 1,
+                "seconds": spent + now - began,
+            }
+            write(state_file, state)
+            plot(log_file, log_file.with_suffix(".png"))
+    average.write(group)
+
+
+def _cooled(done: float) -> float:
+    """Constant, then a cosine to almost nothing over the second half."""
+    return 1.0 if done < 0.5 else 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (done - 0.5) * 2))  # noqa: PLR2004
+
+
+def write(file: Path, state: Any) -> None:
+    """Save so that the file is either the old or the new one, whole."""
+    partial = file.with_name(f".{file.name}.partial")
+    torch.save(state, partial)
+    os.replace(partial, file)
+
+
+def _log(file: Path, step: int, seconds: float, values: dict[str, float]) -> None:
+    new = not file.exists()
+    with file.open("a", newline="") as handle:
+        writer = csv.writer(handle)
+        if new:
+            writer.writerow(["step", "seconds", *values])
+        writer.writerow([step, f"{seconds:.1f}", *(f"{value:.6f}" for value in values.values())])
+
+
+def plot(log_file: Path, picture: Path) -> None:
+    """Draw the loss over the steps, on a logarithmic scale."""
+    from PIL import Image, ImageDraw
+
+    with log_file.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    points = [(int(row["step"]), math.log10(max(1e-9, float(row["loss"])))) for row in rows]
+    if len(points) < 2:  # noqa: PLR2004 - no line yet
+        return
+    width, height, margin = 720, 320, 50
+    low, high = min(y for _, y in points), max(y for _, y in points)
+    low, high = math.floor(low * 10) / 10, math.ceil(high * 10) / 10 + 0.01
+    image = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(image)
+
+    def place(step: float, y: float) -> tuple[float, float]:
+        return (
+            margin + (width - 2 * margin) * step / points[-1][0],
+            height - margin - (height - 2 * margin) * (y - low) / (high - low),
+        )
+
+    for part in range(5):
+        y = low + (high - low) * part / 4
+        draw.line([place(0, y), place(points[-1][0], y)], fill="#dddddd")
+        draw.text((4, place(0, y)[1] - 6), f"{10**y:.3g}", fill="black")
+        step = points[-1][0] * part / 4
+        draw.text((place(step, low)[0] - 12, height - margin + 8), f"{step:.0f}", fill="black")
+    draw.line([place(*point) for point in points], fill="#1f5fbf", width=2)
+    draw.text((margin, 12), f"{log_file.stem}: loss over steps", fill="black")
+    image.save(picture)
