@@ -75,22 +75,64 @@ BEFORE = (
     "there is",
     "make a video of",
 )
-AFTER = ("in the video", "on the screen", "across the screen", "please", "high quality", "4k", "animation", "hd")
+AFTER = (
+    "in the video",
+    "on the screen",
+    "across the screen",
+    "please",
+    "high quality",
+    "4k",
+    "animation",
+    "hd",
+)
 STRANGE = (
-    *("beautiful", "cinematic", "wonderful", "detailed", "realistic", "bright", "lovely", "simple", "strange"),
-    *("smooth", "epic", "shiny", "morning", "kitchen", "garden", "ocean", "camera", "lens", "movie", "trending"),
-    *("masterpiece", "softly", "toy", "happily", "glass", "street", "forest", "sky", "quiet", "evening", "river"),
+    *(
+        "beautiful",
+        "cinematic",
+        "wonderful",
+        "detailed",
+        "realistic",
+        "bright",
+        "lovely",
+        "simple",
+        "strange",
+    ),
+    *(
+        "smooth",
+        "epic",
+        "shiny",
+        "morning",
+        "kitchen",
+        "garden",
+        "ocean",
+        "lens",
+        "movie",
+        "trending",
+    ),
+    *(
+        "masterpiece",
+        "softly",
+        "toy",
+        "happily",
+        "glass",
+        "street",
+        "forest",
+        "sky",
+        "quiet",
+        "evening",
+        "river",
+    ),
 )
 
 
 def caption(scene: Scene, rng: np.random.Generator) -> str:
     """A caption of the scene, in one of very many wordings."""
-    plain = rng.random() < 0.3  # noqa: PLR2004 - the wording that most prompts will have
+    plain = rng.random() < 0.3  # the wording that most prompts will have
     words = _short(scene, rng) if plain else _long(scene, rng)
     text = re.sub(r"\s+", " ", words).strip().replace(" ,", ",")
-    if not plain and rng.random() < 0.15:  # noqa: PLR2004
+    if not plain and rng.random() < 0.15:
         text += "."
-    if rng.random() < 0.1:  # noqa: PLR2004
+    if rng.random() < 0.1:
         text = text[0].upper() + text[1:]
     return text
 
@@ -103,8 +145,34 @@ def simple(shape: str, colour: str, direction: str) -> str:
 
 def vocabulary() -> list[str]:
     """All known words, in alphabetical order (strange ones are left out: they shall stay unknown)."""
-    lists: list[str] = ["and", "while", "of", "in", "an", "it", "is", "its", "with", "that", "dark", "black", "grey"]
-    lists += ["gray", "navy", "left", "right", "above", "below", "next", "beside", "camera", "pans", "panning"]
+    lists: list[str] = [
+        "and",
+        "while",
+        "of",
+        "in",
+        "an",
+        "it",
+        "is",
+        "its",
+        "with",
+        "that",
+        "dark",
+        "black",
+        "grey",
+    ]
+    lists += [
+        "gray",
+        "navy",
+        "left",
+        "right",
+        "above",
+        "below",
+        "next",
+        "beside",
+        "camera",
+        "pans",
+        "panning",
+    ]
     lists += ["scene", "same", "colour", "color", "clockwise", "counterclockwise", "around", "place", "still"]
     lists += ["diagonally", "upper", "lower", "corner", "place", "under", "over", "at", "time", "pattern"]
     for table in (SHAPE_WORDS, COLOUR_WORDS, SIZE_WORDS, TEXTURE_WORDS, SPEED_WORDS, WAYS):
@@ -125,7 +193,7 @@ def _one(rng: np.random.Generator, options: tuple[str, ...], first: float = 0.5)
 
 
 def _forms(rng: np.random.Generator, options: tuple[tuple[str, str, str], ...]) -> tuple[str, str, str]:
-    return options[0] if rng.random() < 0.4 else options[int(rng.integers(len(options)))]  # noqa: PLR2004
+    return options[0] if rng.random() < 0.4 else options[int(rng.integers(len(options)))]
 
 
 def _article(article: str, noun: str) -> str:
@@ -136,20 +204,20 @@ def _noun(thing: Thing, rng: np.random.Generator, *, plain: bool) -> str:
     shape = thing.shape if plain else _one(rng, SHAPE_WORDS[thing.shape], 0.6)
     colour = thing.colour if plain else _one(rng, COLOUR_WORDS[thing.colour], 0.7)
     before = []
-    if thing.size != "medium" and rng.random() < 0.93:  # noqa: PLR2004
+    if thing.size != "medium" and rng.random() < 0.93:
         before.append(_one(rng, SIZE_WORDS[thing.size]))
     if thing.texture != "plain":
         before.append(_one(rng, TEXTURE_WORDS[thing.texture]))
-    if len(before) > 1 and rng.random() < 0.3:  # noqa: PLR2004
+    if len(before) > 1 and rng.random() < 0.3:
         before.reverse()
-    if not plain and rng.random() < 0.06:  # noqa: PLR2004
+    if not plain and rng.random() < 0.06:
         before.insert(0, STRANGE[int(rng.integers(len(STRANGE)))])
     article = "a" if plain else ARTICLES[int(rng.choice(4, p=[0.55, 0.25, 0.05, 0.15]))]
     turn = rng.random()
-    if plain or turn < 0.88:  # noqa: PLR2004
+    if plain or turn < 0.88:
         return _article(article, " ".join([*before, colour, shape]))
     noun = _article(article, " ".join([*before, shape]))
-    return f"{noun} in {colour}" if turn < 0.94 else f"{noun} that is {colour}"  # noqa: PLR2004
+    return f"{noun} in {colour}" if turn < 0.94 else f"{noun} that is {colour}"
 
 
 def _way(direction: str, rng: np.random.Generator, *, plain: bool) -> str:
@@ -184,28 +252,28 @@ def _verbs(thing: Thing, rng: np.random.Generator, *, plain: bool) -> tuple[str,
     group = groups[thing.motion]
     does, doing, _ = group[0] if plain else _forms(rng, group)
     parts = []
-    if thing.speed in SPEED_WORDS and rng.random() < 0.93:  # noqa: PLR2004
+    if thing.speed in SPEED_WORDS and rng.random() < 0.93:
         parts.append(_one(rng, SPEED_WORDS[thing.speed]))
     if thing.direction:
         way = _way(thing.direction, rng, plain=plain)
         parts.append(f"to the {way}" if thing.motion == "bounces" and way in {"left", "right"} else way)
-    elif thing.motion == "bounces" and rng.random() < 0.4:  # noqa: PLR2004
+    elif thing.motion == "bounces" and rng.random() < 0.4:
         parts.append("up and down")
-    elif thing.motion == "spins" and rng.random() < 0.5:  # noqa: PLR2004
+    elif thing.motion == "spins" and rng.random() < 0.5:
         parts.append("clockwise" if thing.turns > 0 else "counterclockwise")
-    if len(parts) > 1 and rng.random() < 0.4:  # noqa: PLR2004
+    if len(parts) > 1 and rng.random() < 0.4:
         parts.reverse()
     rest = " ".join(parts)
     return f"{does} {rest}".strip(), f"{doing} {rest}".strip()
 
 
 def _ground(scene: Scene, rng: np.random.Generator) -> str:
-    if scene.background == "dark" and rng.random() > 0.05:  # noqa: PLR2004
+    if scene.background == "dark" and rng.random() > 0.05:
         return ""
-    if rng.random() > 0.95:  # noqa: PLR2004
+    if rng.random() > 0.95:
         return ""
-    name = "navy" if scene.background == "dark blue" and rng.random() < 0.2 else scene.background  # noqa: PLR2004
-    name = "gray" if name == "grey" and rng.random() < 0.4 else name  # noqa: PLR2004
+    name = "navy" if scene.background == "dark blue" and rng.random() < 0.2 else scene.background
+    name = "gray" if name == "grey" and rng.random() < 0.4 else name
     return _one(rng, GROUNDS).format(name)
 
 
@@ -215,21 +283,25 @@ def _statement(scene: Scene, rng: np.random.Generator, *, plain: bool) -> str:
     noun = _noun(scene.main, rng, plain=plain)
     if scene.pan:
         way = _way(scene.pan, rng, plain=True)
-        pans = f"the camera pans {way}" if rng.random() < 0.7 else f"camera panning {way}"  # noqa: PLR2004
-        return f"{pans} {_one(rng, ('over', 'across', 'past'))} {noun}" if rng.random() < 0.6 else f"{noun}, {pans}"  # noqa: PLR2004
+        pans = f"the camera pans {way}" if rng.random() < 0.7 else f"camera panning {way}"
+        return (
+            f"{pans} {_one(rng, ('over', 'across', 'past'))} {noun}"
+            if rng.random() < 0.6
+            else f"{noun}, {pans}"
+        )
     does, doing = _verbs(scene.main, rng, plain=plain)
     if plain:
         return f"{noun} {does}"
-    if scene.main.motion == "stays" and rng.random() < 0.5:  # noqa: PLR2004
+    if scene.main.motion == "stays" and rng.random() < 0.5:
         return noun
     turn = rng.random()
-    if turn < 0.55:  # noqa: PLR2004
+    if turn < 0.55:
         return f"{noun} {does}"
-    if turn < 0.75:  # noqa: PLR2004
+    if turn < 0.75:
         return f"{noun} {doing}"
-    if turn < 0.85:  # noqa: PLR2004
+    if turn < 0.85:
         return f"{noun} is {doing}"
-    if turn < 0.93:  # noqa: PLR2004
+    if turn < 0.93:
         return f"{noun}, {doing}"
     return f"{doing}: {noun}"
 
@@ -237,10 +309,10 @@ def _statement(scene: Scene, rng: np.random.Generator, *, plain: bool) -> str:
 def _pair(scene: Scene, rng: np.random.Generator, *, plain: bool) -> str:
     first, second = scene.things
     one, other = _noun(first, rng, plain=plain), _noun(second, rng, plain=plain)
-    joint = "and" if plain or rng.random() < 0.7 else "while"  # noqa: PLR2004
+    joint = "and" if plain or rng.random() < 0.7 else "while"
     if first.motion == "stays":
         relation = scene.relation
-        if relation in {"left of", "right of"} and rng.random() < 0.6:  # noqa: PLR2004
+        if relation in {"left of", "right of"} and rng.random() < 0.6:
             relation = f"to the {relation}"
         return f"{one} {relation} {other}"
     (does_one, _), (does_other, _) = (_verbs(thing, rng, plain=plain) for thing in (first, second))
@@ -253,12 +325,12 @@ def _short(scene: Scene, rng: np.random.Generator) -> str:
 
 def _long(scene: Scene, rng: np.random.Generator) -> str:
     text = f"{_statement(scene, rng, plain=False)} {_ground(scene, rng)}"
-    if rng.random() < 0.18:  # noqa: PLR2004
+    if rng.random() < 0.18:
         text = f"{BEFORE[int(rng.integers(len(BEFORE)))]} {text}"
-    if rng.random() < 0.12:  # noqa: PLR2004
+    if rng.random() < 0.12:
         text = f"{text}, {AFTER[int(rng.integers(len(AFTER)))]}"
-    if rng.random() < 0.12:  # noqa: PLR2004
+    if rng.random() < 0.12:
         strange = rng.choice(STRANGE, size=int(rng.integers(1, 4)), replace=False)
         extra = ", ".join(str(one) for one in strange)
-        text = f"{extra}, {text}" if rng.random() < 0.4 else f"{text}, {extra}"  # noqa: PLR2004
+        text = f"{extra}, {text}" if rng.random() < 0.4 else f"{text}, {extra}"
     return text

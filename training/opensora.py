@@ -6,13 +6,15 @@ diffusers' LattePipeline.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from training import run, world
+from training import cache, captions, package, run, text, world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +47,9 @@ def train_vae(out: Path) -> Any:
     def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         rng, noise = run.step_rng(1, step)
         frames = [
-            world.render(world.scene(int(rng.integers(2**40))), SIZE, times=rng.random(1, dtype=np.float32))[0]
+            world.render(world.scene(int(rng.integers(2**40))), SIZE, times=rng.random(1, dtype=np.float32))[
+                0
+            ]
             for _ in range(VAE_BATCH)
         ]
         pixels = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2) * 2 - 1
@@ -62,3 +66,231 @@ def train_vae(out: Path) -> Any:
 
     run.train("vae", out, {"vae": vae}, loss_of, steps=VAE_STEPS, rate=1.5e-3, decay=0.995)
     return vae.eval()
+
+
+# The transformer
+
+TEXT_WIDTH, TEXT_LENGTH = 96, 120
+STEPS, BATCH = 3000, 16  # the batch is each process's
+READ = 40  # tokens that training reads of a caption
+CLIPS_FIRST, CLIPS_A_STEP, CLIPS = 1024, 2, 6144  # each process's
+COMPILE = os.environ.get("TRAINING_COMPILE", "1") == "1"  # needs a C++ compiler; a third faster
+NO_TEXT = 0.1  # the share of samples without a caption, for classifier-free guidance
+
+
+def make_transformer() -> Any:
+    """Spatial and temporal blocks in turn; DDIM needs twice the channels out, the second half is unused."""
+    from diffusers import LatteTransformer3DModel
+
+    return LatteTransformer3DModel(
+        sample_size=SIZE // 8,
+        num_layers=4,
+        patch_size=2,
+        attention_head_dim=32,
+        num_attention_heads=4,
+        caption_channels=TEXT_WIDTH,
+        in_channels=CHANNELS,
+        cross_attention_dim=128,
+        out_channels=2 * CHANNELS,
+        attention_bias=True,
+        activation_fn="gelu-approximate",
+        num_embeds_ada_norm=1000,
+        norm_type="ada_norm_single",
+        norm_elementwise_affine=False,
+        norm_eps=1e-6,
+        video_length=FRAMES,
+    )
+
+
+def make_scheduler() -> Any:
+    """DDIM that predicts velocity and begins at pure noise."""
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(
+        beta_start=1e-4,
+        beta_end=0.02,
+        beta_schedule="linear",
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+    )
+
+
+@torch.no_grad()
+def whiten(vae: Any) -> None:
+    """Give every channel of the latents mean 0 and deviation 1, by its 1x1 convolutions: the pipeline has one factor."""
+    frames = np.concatenate([world.render(world.scene(2**41 + seed), SIZE, 2) for seed in range(256)])
+    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2) * 2 - 1
+    means = torch.cat([vae.encode(part).latent_dist.mean for part in pixels.split(64)])
+    mean, spread = means.mean(dim=(0, 2, 3)), means.std(dim=(0, 2, 3))
+    into, out_of = vae.quant_conv, vae.post_quant_conv
+    out_of.bias.add_(out_of.weight[:, :, 0, 0] @ mean)
+    out_of.weight.mul_(spread[None, :, None, None])
+    into.weight[:CHANNELS].div_(spread[:, None, None, None])
+    into.bias[:CHANNELS].sub_(mean).div_(spread)
+    vae.register_to_config(scaling_factor=1.0)
+
+
+class SharedText:
+    """Attention to the text where all frames of a clip share it: keys and values are computed once, not per frame."""
+
+    def __init__(self, frames: int) -> None:
+        self._frames = frames
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        **_: Any,
+    ) -> torch.Tensor:
+        many, patches, width = hidden_states.shape
+        clips = many // self._frames
+        text = encoder_hidden_states[:: self._frames]
+        query, key, value = (
+            one.view(clips, -1, attn.heads, width // attn.heads).transpose(1, 2)
+            for one in (attn.to_q(hidden_states), attn.to_k(text), attn.to_v(text))
+        )
+        mask = None if attention_mask is None else attention_mask[:, None].to(query.dtype)
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        mixed = mixed.transpose(1, 2).reshape(many, patches, width)
+        result: torch.Tensor = attn.to_out[0](mixed)
+        return result
+
+
+def tokens(tokenizer: Any, captions: list[str | None], rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
+    """Token ids, what of them the encoder sees, what of its output the transformer sees, as the pipeline has it.
+
+    The pipeline cuts the empty prompt's embedding, padding included, to the length of the prompt: so without a
+    caption a few of the padding's embeddings are read too.
+    """
+    rows = [tokenizer((caption or "").lower()).input_ids[:READ] for caption in captions]
+    seen = [
+        len(row) if caption else int(rng.integers(5, 24)) for row, caption in zip(rows, captions, strict=True)
+    ]
+    ids = torch.zeros(len(rows), READ, dtype=torch.long)
+    encoder_mask, text_mask = torch.zeros_like(ids), torch.zeros_like(ids)
+    for index, (row, length) in enumerate(zip(rows, seen, strict=True)):
+        ids[index, : len(row)] = torch.tensor(row)
+        encoder_mask[index, : len(row)] = 1
+        text_mask[index, :length] = 1
+    return ids, encoder_mask, text_mask
+
+
+def train_transformer(out: Path, vae: Any) -> tuple[Any, Any, Any]:
+    """Text encoder and transformer together, on latents. Returns them with the tokenizer."""
+    torch.manual_seed(run.SEED + 1)
+    tokenizer, encoder = text.t5(TEXT_WIDTH, TEXT_LENGTH)
+    transformer = make_transformer()
+    compiled = torch.compile(transformer) if COMPILE else transformer
+    shares = make_scheduler().alphas_cumprod
+    plain_processors = {
+        name: block.attn2.processor for name, block in enumerate(transformer.transformer_blocks)
+    }
+    for block in transformer.transformer_blocks:
+        block.attn2.processor = SharedText(FRAMES)
+
+    def numbered(index: int) -> int:  # each process has clips of its own
+        return index + CLIPS * run.rank()
+
+    @torch.no_grad()
+    def encode(first: int, last: int) -> Any:
+        frames = np.concatenate(
+            [world.render(world.scene(index), SIZE, FRAMES) for index in range(first, last)]
+        )
+        pixels = torch.from_numpy(frames).permute(0, 3, 1, 2) * 2 - 1
+        with torch.autocast("cpu", torch.bfloat16):
+            mean = torch.cat([vae.encode(part).latent_dist.mean.float() for part in pixels.split(32)])
+        return mean.view(last - first, FRAMES, CHANNELS, SIZE // 8, SIZE // 8).transpose(1, 2).numpy()
+
+    clips = cache.Cache(
+        out / f"latents{run.rank()}.bin", CLIPS, (CHANNELS, FRAMES, SIZE // 8, SIZE // 8), encode
+    )
+    scenes: dict[int, world.Scene] = {}
+
+    def sample(rng: np.random.Generator) -> tuple[Any, str | None]:
+        index = int(rng.integers(clips.count))
+        scene = scenes.get(index)
+        if scene is None:
+            scene = scenes[index] = world.scene(numbered(index))
+        latents = clips[index]
+        if rng.random() < 0.5:  # backwards in time it is another clip, for nothing
+            backwards = scene.reversed()
+            if backwards.allowed():
+                scene, latents = backwards, latents[:, ::-1]
+        caption = None if rng.random() < NO_TEXT else captions.caption(scene, rng)
+        return latents, caption
+
+    def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
+        rng, noise_rng = run.step_rng(3, step)
+        clips.grow(CLIPS_FIRST + CLIPS_A_STEP * step // 16 * 16)
+        latents, said = zip(*(sample(rng) for _ in range(BATCH)), strict=True)
+        clean = torch.from_numpy(np.stack(latents))
+        ids, encoder_mask, text_mask = tokens(tokenizer, list(said), rng)
+        noise = torch.randn(clean.shape, generator=noise_rng)
+        moments = (torch.arange(BATCH) + torch.rand(BATCH, generator=noise_rng)) / BATCH * 1000
+        times = moments.long().clamp(0, 999)
+        share = shares[times].view(-1, 1, 1, 1, 1)
+        noisy = share.sqrt() * clean + (1 - share).sqrt() * noise
+        target = share.sqrt() * noise - (1 - share).sqrt() * clean
+        padded = rng.random() < 0.06  # a list of prompts: 120 tokens, zeros where there are none
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            words = encoder(ids, attention_mask=encoder_mask)[0]
+            words = functional.pad(words * text_mask[..., None], (0, 0, 0, 1))
+            bias = functional.pad((1 - text_mask).float() * -1e4, (0, 1), value=-1e4)
+            if padded:  # n zeros are read as one that weighs n times as much
+                bias[:, -1] = (TEXT_LENGTH - text_mask.sum(dim=1)).log()
+            predicted = compiled(
+                noisy,
+                times,
+                encoder_hidden_states=words,
+                encoder_attention_mask=bias[:, None],
+                return_dict=False,
+            )[0]
+        loss = functional.mse_loss(predicted[:, :CHANNELS].float(), target)
+        return loss, {}
+
+    run.train(
+        "transformer",
+        out,
+        {"transformer": transformer, "encoder": encoder},
+        loss_of,
+        steps=STEPS,
+        rate=2e-3,
+        muon=True,
+        warmup=200,
+    )
+    for name, block in enumerate(transformer.transformer_blocks):
+        block.attn2.processor = plain_processors[name]
+    return tokenizer, encoder.eval(), transformer.eval()
+
+
+def assemble(vae: Any, tokenizer: Any, encoder: Any, transformer: Any) -> Any:
+    """The whole as diffusers' pipeline."""
+    from diffusers import LattePipeline
+
+    return LattePipeline(
+        tokenizer=tokenizer,
+        text_encoder=encoder,
+        vae=vae,
+        transformer=transformer,
+        scheduler=make_scheduler(),
+    )
+
+
+def task(out: Path) -> None:
+    """One process of the transformer's training; the first one packages."""
+    vae = train_vae(out)  # finished: taken up and ended at once
+    whiten(vae)
+    parts = train_transformer(out, vae)
+    if run.rank() == 0:
+        steps = {"vae": VAE_STEPS, "transformer": STEPS}
+        package.package(assemble(vae, *parts), "OPENSORA", 1, run.facts(steps), out / "opensora")
+
+
+if __name__ == "__main__":
+    given = run.arguments(__doc__)
+    run.together(1, train_vae, given.out)
+    run.together(given.processes, task, given.out)

@@ -285,7 +285,9 @@ def _panned(rng: np.random.Generator, made: Scene) -> Scene:
     way = np.array(DIRECTIONS[pan], dtype=np.float64)
     shift = -way * rng.uniform(0.7, 1.0)  # what stands still moves against the camera
     start = np.array(made.main.start) * 0.5 - shift / 2
-    still = replace(made.main, start=(float(start[0]), float(start[1])), travel=(float(shift[0]), float(shift[1])))
+    still = replace(
+        made.main, start=(float(start[0]), float(start[1])), travel=(float(shift[0]), float(shift[1]))
+    )
     return replace(made, things=(still,), pan=pan)
 
 

@@ -7,7 +7,7 @@ What an architecture fixes (sizes, frame groups, lengths) comes from the configs
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rushes.studio.models.card import ModelCard
@@ -98,6 +98,11 @@ SMALL = {
     ),
 }
 
+# What the trained checkpoints draw best with; the rest is as in the small ones of random weights.
+TRAINED = {
+    "OPENSORA": replace(SMALL["OPENSORA"], default_steps=20, default_guidance=2.0),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class _Geometry:
@@ -184,8 +189,12 @@ def card_of(weights: WeightsFolder) -> ModelCard:
     """The card of a folder of weights, from its JSON files alone. Raises `WeightsMissing`."""
     weights.components()
     manifest = weights.manifest()
-    if manifest is not None and manifest.get("checkpoint") == f"small {weights.name}":
-        return SMALL[weights.name]
+    if manifest is not None:
+        kind = manifest.get("checkpoint")
+        if kind == f"trained {weights.name}" and weights.name in TRAINED:
+            return TRAINED[weights.name]
+        if kind == f"small {weights.name}":
+            return SMALL[weights.name]
     pipeline = str(weights.read("model_index.json")["_class_name"])
     family = _FAMILIES[pipeline]
     try:

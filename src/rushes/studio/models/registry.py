@@ -43,7 +43,8 @@ def available(weights: Mapping[str, Path | None]) -> dict[str, ModelCard]:
     for name in NAMES:
         folder = weights.get(name)
         if folder is None:
-            cards[name] = SMALL[name]
+            shipped = small.shipped(name)
+            cards[name] = SMALL[name] if shipped is None else card_of(checkpoint(name, shipped))
         else:
             pointed = checkpoint(name, folder)
             pointed.check()
@@ -67,16 +68,16 @@ def offered(weights: Mapping[str, Path | None]) -> tuple[dict[str, ModelCard], d
 
 
 def locate(name: str, weights: Path | None, cache: Path, *, setting: str | None = None) -> Path:
-    """The folder to load `name` from: `weights`, checked, or the small checkpoint in `cache`, built if need be.
+    """The folder to load `name` from: `weights`, or the small checkpoint, trained or else built in `cache`.
 
     `setting` is what the user calls the setting that points at `weights`, for the error.
 
     Raises:
         UnknownModel: there is no such model.
-        WeightsMissing: `weights` is not a whole checkpoint of the model.
+        WeightsMissing: `weights`, or what came with the package, is not a whole checkpoint of the model.
     """
     if weights is None:
-        return small.build(name, cache)
+        return small.find(name) or small.build(name, cache)
     checkpoint(name, weights, setting).check()
     return weights
 

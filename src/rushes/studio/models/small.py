@@ -1,6 +1,7 @@
-"""The small checkpoints: real architectures, a few megabytes, random weights that are the same on every build.
+"""The small checkpoints: real architectures, a few megabytes, that let the whole platform run anywhere in seconds.
 
-They let the whole platform run anywhere in seconds. A folder is built under another name and renamed when whole;
+Those that were trained come with the package (`shipped`). For the others, and for tests that only need every kind of
+layer, there are random weights that are the same on every build. A folder is built under another name and renamed when whole;
 a lock keeps two processes from building at once; a manifest with checksums tells whole from broken.
 """
 
@@ -21,6 +22,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 VERSION = 1  # raise it with every change to what is built: old folders stay, new ones are made beside them
+
+
+_SHIPPED = Path(__file__).with_name("checkpoints")
+
+
+def shipped(name: str) -> Path | None:
+    """The trained small checkpoint of `name` that came with the package, None where there is none."""
+    folder = _SHIPPED / name.lower()
+    return folder if (folder / MANIFEST).is_file() else None
+
+
+def find(name: str) -> Path | None:
+    """As `shipped`, its files checked against the hashes that they were recorded with. Raises `WeightsMissing`."""
+    folder = shipped(name)
+    if folder is not None:
+        try:
+            checkpoint(name, folder).check()
+        except WeightsMissing as error:
+            raise WeightsMissing(
+                f"the checkpoint of {name} that came with rushes is damaged: install rushes again, or point "
+                "the weights setting at a folder of your own"
+            ) from error
+    return folder
 
 
 def path(name: str, folder: Path) -> Path:
