@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from training import run, world
+from training import clips, package, run, text, world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,3 +64,178 @@ def train_vae(out: Path) -> Any:
 
     run.train("vae", out, {"vae": vae}, loss_of, steps=VAE_STEPS, rate=1.5e-3, decay=0.995)
     return vae.eval()
+
+
+# The transformer
+
+TEXT_WIDTH, TEXT_LENGTH = 96, 256
+STEPS, BATCH = 5000, 16  # the batch is each process's
+CLIPS_FIRST, CLIPS = 256, 8192  # each process's; two more with every step
+LATENT_FRAMES = (FRAMES - 1) // 6 + 1
+
+
+def make_transformer() -> Any:
+    """Joint attention over all places, times and words; its learned frequencies begin random, zero is no position."""
+    from diffusers import MochiTransformer3DModel
+
+    transformer = MochiTransformer3DModel(
+        patch_size=2,
+        num_attention_heads=4,
+        attention_head_dim=32,
+        num_layers=6,
+        pooled_projection_dim=64,
+        in_channels=CHANNELS,
+        text_embed_dim=TEXT_WIDTH,
+        time_embed_dim=128,
+        activation_fn="swiglu",
+        max_sequence_length=TEXT_LENGTH,
+    )
+    with torch.no_grad():
+        # Neighbours in time lie 1 apart, in space 48 (192 / 4 patches).
+        step = torch.tensor([1.0, 48.0, 48.0]).view(3, 1, 1)
+        transformer.pos_frequencies.copy_(torch.randn(transformer.pos_frequencies.shape) * 0.8 / step)
+    return transformer
+
+
+def make_scheduler() -> Any:
+    """Flow matching that runs from noise at time 0 to pictures at 1000, as the pipeline has it."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    return FlowMatchEulerDiscreteScheduler(invert_sigmas=True)
+
+
+class Joint:
+    """The joint attention of a whole batch in one call, with a bias where a caption has no words left.
+
+    The library's own goes through the samples one by one; what it computes for places and words is the same.
+    """
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor,
+        image_rotary_emb: tuple[torch.Tensor, torch.Tensor],
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        def heads(one: torch.Tensor) -> torch.Tensor:
+            return one.unflatten(2, (attn.heads, -1))
+
+        def turned(one: torch.Tensor) -> torch.Tensor:
+            cos, sin = image_rotary_emb
+            even, odd = one[..., 0::2].float(), one[..., 1::2].float()
+            return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2).to(one.dtype)
+
+        places = hidden_states.shape[1]
+        query = turned(attn.norm_q(heads(attn.to_q(hidden_states))))
+        key = turned(attn.norm_k(heads(attn.to_k(hidden_states))))
+        value = heads(attn.to_v(hidden_states))
+        word_query = attn.norm_added_q(heads(attn.add_q_proj(encoder_hidden_states)))
+        word_key = attn.norm_added_k(heads(attn.add_k_proj(encoder_hidden_states)))
+        word_value = heads(attn.add_v_proj(encoder_hidden_states))
+        pairs = ((query, word_query), (key, word_key), (value, word_value))
+        query, key, value = (torch.cat([one.to(two.dtype), two], dim=1).transpose(1, 2) for one, two in pairs)
+        bias = functional.pad((1 - attention_mask.to(query.dtype)) * -1e4, (places, 0))
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias[:, None, None])
+        mixed = mixed.transpose(1, 2).flatten(2, 3)
+        video: torch.Tensor = attn.to_out[0](mixed[:, :places])
+        return video, None if attn.context_pre_only else attn.to_add_out(mixed[:, places:])
+
+
+@torch.no_grad()
+def whiten(vae: Any) -> None:
+    """Note each latent channel's mean and deviation in the config, where the pipeline looks for them."""
+    means = []
+    for seed in range(48):
+        pixels = torch.from_numpy(world.render(world.scene(2**41 + seed), SIZE, FRAMES)).permute(3, 0, 1, 2)
+        means.append(vae.encode(pixels[None] * 2 - 1).latent_dist.mean)
+    latents = torch.cat(means)
+    vae.register_to_config(
+        scaling_factor=1.0,
+        latents_mean=[round(float(one), 5) for one in latents.mean(dim=(0, 2, 3, 4))],
+        latents_std=[round(float(one), 5) for one in latents.std(dim=(0, 2, 3, 4))],
+    )
+
+
+def train_transformer(out: Path, vae: Any) -> tuple[Any, Any, Any]:
+    """Text encoder and transformer together, on latents. Returns them with the tokenizer."""
+    torch.manual_seed(run.SEED + 2)
+    tokenizer, encoder = text.t5(TEXT_WIDTH, TEXT_LENGTH)
+    transformer = make_transformer()
+    compiled = torch.compile(transformer) if run.COMPILE else transformer
+    usual = [block.attn1.processor for block in transformer.transformer_blocks]
+    for block in transformer.transformer_blocks:
+        block.attn1.processor = Joint()
+    mean, spread = (
+        torch.tensor(one).view(1, -1, 1, 1, 1) for one in (vae.config.latents_mean, vae.config.latents_std)
+    )
+
+    @torch.no_grad()
+    def encode(scenes: list[world.Scene]) -> torch.Tensor:
+        made = []
+        for scene in scenes:
+            pixels = torch.from_numpy(world.render(scene, SIZE, FRAMES)).permute(3, 0, 1, 2)[None] * 2 - 1
+            with torch.autocast("cpu", torch.bfloat16):
+                made.append(vae.encode(pixels).latent_dist.mean.float())
+        return (torch.cat(made) - mean) / spread
+
+    shape = (CHANNELS, LATENT_FRAMES, SIZE // 8, SIZE // 8)
+    data = clips.Clips(out, CLIPS, shape, encode, reversible=False)
+
+    def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
+        rng, noise_rng = run.step_rng(4, step)
+        available = CLIPS_FIRST + step // 8 * 16
+        data.grow(available)
+        clean, said = data.batch(rng, BATCH, available)
+        ids, mask = text.tokens(tokenizer, said)
+        noise = torch.randn(clean.shape, generator=noise_rng)
+        even = (torch.arange(BATCH) + torch.rand(BATCH, generator=noise_rng)) / BATCH
+        # Half of the pipeline's steps lie in the first fortieth of the way.
+        time = torch.where(torch.rand(BATCH, generator=noise_rng) < 0.25, even * 0.05, even)
+        share = time.view(-1, 1, 1, 1, 1)
+        noisy = (1 - share) * noise + share * clean
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            words = encoder(ids, attention_mask=mask)[0]
+            predicted = compiled(
+                noisy, words, timestep=time * 1000, encoder_attention_mask=mask.bool(), return_dict=False
+            )[0]
+        return functional.mse_loss(predicted.float(), clean - noise), {}
+
+    run.train(
+        "transformer",
+        out,
+        {"transformer": transformer, "encoder": encoder},
+        loss_of,
+        steps=STEPS,
+        rate=2e-3,
+        muon=True,
+        warmup=200,
+    )
+    for block, processor in zip(transformer.transformer_blocks, usual, strict=True):
+        block.attn1.processor = processor
+    return tokenizer, encoder.eval(), transformer.eval()
+
+
+def assemble(vae: Any, tokenizer: Any, encoder: Any, transformer: Any) -> Any:
+    """The whole as diffusers' pipeline."""
+    from diffusers import MochiPipeline
+
+    return MochiPipeline(
+        tokenizer=tokenizer, text_encoder=encoder, vae=vae, transformer=transformer, scheduler=make_scheduler()
+    )
+
+
+def task(out: Path) -> None:
+    """One process of the transformer's training; the first one packages."""
+    vae = train_vae(out)  # finished: taken up and ended at once
+    whiten(vae)
+    parts = train_transformer(out, vae)
+    if run.rank() == 0:
+        steps = {"vae": VAE_STEPS, "transformer": STEPS}
+        package.package(assemble(vae, *parts), "MOCHI1", 1, run.facts(steps), out / "mochi1")
+
+
+if __name__ == "__main__":
+    given = run.arguments(__doc__)
+    run.together(1, train_vae, given.out)
+    run.together(given.processes, task, given.out)

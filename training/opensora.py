@@ -6,7 +6,6 @@ diffusers' LattePipeline.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from training import cache, captions, package, run, text, world
+from training import clips, package, run, text, world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,11 +70,8 @@ def train_vae(out: Path) -> Any:
 # The transformer
 
 TEXT_WIDTH, TEXT_LENGTH = 96, 120
-STEPS, BATCH = 3000, 16  # the batch is each process's
-READ = 40  # tokens that training reads of a caption
-CLIPS_FIRST, CLIPS_A_STEP, CLIPS = 1024, 2, 6144  # each process's
-COMPILE = os.environ.get("TRAINING_COMPILE", "1") == "1"  # needs a C++ compiler; a third faster
-NO_TEXT = 0.1  # the share of samples without a caption, for classifier-free guidance
+STEPS, BATCH = 4000, 16  # the batch is each process's
+CLIPS_FIRST, CLIPS = 256, 6144  # each process's; one more with every step
 
 
 def make_transformer() -> Any:
@@ -147,10 +143,10 @@ class SharedText:
         **_: Any,
     ) -> torch.Tensor:
         many, patches, width = hidden_states.shape
-        clips = many // self._frames
+        videos = many // self._frames
         text = encoder_hidden_states[:: self._frames]
         query, key, value = (
-            one.view(clips, -1, attn.heads, width // attn.heads).transpose(1, 2)
+            one.view(videos, -1, attn.heads, width // attn.heads).transpose(1, 2)
             for one in (attn.to_q(hidden_states), attn.to_k(text), attn.to_v(text))
         )
         mask = None if attention_mask is None else attention_mask[:, None].to(query.dtype)
@@ -160,31 +156,12 @@ class SharedText:
         return result
 
 
-def tokens(tokenizer: Any, captions: list[str | None], rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
-    """Token ids, what of them the encoder sees, what of its output the transformer sees, as the pipeline has it.
-
-    The pipeline cuts the empty prompt's embedding, padding included, to the length of the prompt: so without a
-    caption a few of the padding's embeddings are read too.
-    """
-    rows = [tokenizer((caption or "").lower()).input_ids[:READ] for caption in captions]
-    seen = [
-        len(row) if caption else int(rng.integers(5, 24)) for row, caption in zip(rows, captions, strict=True)
-    ]
-    ids = torch.zeros(len(rows), READ, dtype=torch.long)
-    encoder_mask, text_mask = torch.zeros_like(ids), torch.zeros_like(ids)
-    for index, (row, length) in enumerate(zip(rows, seen, strict=True)):
-        ids[index, : len(row)] = torch.tensor(row)
-        encoder_mask[index, : len(row)] = 1
-        text_mask[index, :length] = 1
-    return ids, encoder_mask, text_mask
-
-
 def train_transformer(out: Path, vae: Any) -> tuple[Any, Any, Any]:
     """Text encoder and transformer together, on latents. Returns them with the tokenizer."""
     torch.manual_seed(run.SEED + 1)
     tokenizer, encoder = text.t5(TEXT_WIDTH, TEXT_LENGTH)
     transformer = make_transformer()
-    compiled = torch.compile(transformer) if COMPILE else transformer
+    compiled = torch.compile(transformer) if run.COMPILE else transformer
     shares = make_scheduler().alphas_cumprod
     plain_processors = {
         name: block.attn2.processor for name, block in enumerate(transformer.transformer_blocks)
@@ -192,43 +169,30 @@ def train_transformer(out: Path, vae: Any) -> tuple[Any, Any, Any]:
     for block in transformer.transformer_blocks:
         block.attn2.processor = SharedText(FRAMES)
 
-    def numbered(index: int) -> int:  # each process has clips of its own
-        return index + CLIPS * run.rank()
-
     @torch.no_grad()
-    def encode(first: int, last: int) -> Any:
-        frames = np.concatenate(
-            [world.render(world.scene(index), SIZE, FRAMES) for index in range(first, last)]
-        )
+    def encode(scenes: list[world.Scene]) -> torch.Tensor:
+        frames = np.concatenate([world.render(scene, SIZE, FRAMES) for scene in scenes])
         pixels = torch.from_numpy(frames).permute(0, 3, 1, 2) * 2 - 1
         with torch.autocast("cpu", torch.bfloat16):
             mean = torch.cat([vae.encode(part).latent_dist.mean.float() for part in pixels.split(32)])
-        return mean.view(last - first, FRAMES, CHANNELS, SIZE // 8, SIZE // 8).transpose(1, 2).numpy()
+        return mean.view(len(scenes), FRAMES, CHANNELS, SIZE // 8, SIZE // 8).transpose(1, 2)
 
-    clips = cache.Cache(
-        out / f"latents{run.rank()}.bin", CLIPS, (CHANNELS, FRAMES, SIZE // 8, SIZE // 8), encode
-    )
-    scenes: dict[int, world.Scene] = {}
-
-    def sample(rng: np.random.Generator) -> tuple[Any, str | None]:
-        index = int(rng.integers(clips.count))
-        scene = scenes.get(index)
-        if scene is None:
-            scene = scenes[index] = world.scene(numbered(index))
-        latents = clips[index]
-        if rng.random() < 0.5:  # backwards in time it is another clip, for nothing
-            backwards = scene.reversed()
-            if backwards.allowed():
-                scene, latents = backwards, latents[:, ::-1]
-        caption = None if rng.random() < NO_TEXT else captions.caption(scene, rng)
-        return latents, caption
+    shape = (CHANNELS, FRAMES, SIZE // 8, SIZE // 8)
+    data = clips.Clips(out, CLIPS, shape, encode, reversible=True)
 
     def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         rng, noise_rng = run.step_rng(3, step)
-        clips.grow(CLIPS_FIRST + CLIPS_A_STEP * step // 16 * 16)
-        latents, said = zip(*(sample(rng) for _ in range(BATCH)), strict=True)
-        clean = torch.from_numpy(np.stack(latents))
-        ids, encoder_mask, text_mask = tokens(tokenizer, list(said), rng)
+        available = CLIPS_FIRST + step // 16 * 16
+        data.grow(available)
+        clean, said = data.batch(rng, BATCH, available)
+        # The pipeline writes small letters only, and cuts the empty prompt's embedding, padding included, to the
+        # length of the prompt: so without a caption a few of the padding's embeddings are read too.
+        lowered = [None if one is None else one.lower() for one in said]
+        ids, encoder_mask = text.tokens(tokenizer, lowered)
+        text_mask = encoder_mask.clone()
+        for index, one in enumerate(said):
+            if one is None:
+                text_mask[index, : int(rng.integers(5, 24))] = 1
         noise = torch.randn(clean.shape, generator=noise_rng)
         moments = (torch.arange(BATCH) + torch.rand(BATCH, generator=noise_rng)) / BATCH * 1000
         times = moments.long().clamp(0, 999)

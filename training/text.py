@@ -10,6 +10,7 @@ import torch
 from training.captions import COLOUR_WORDS, SHAPE_WORDS, SIZE_WORDS, SPEED_WORDS, TEXTURE_WORDS, vocabulary
 
 CHARACTERS = string.ascii_letters + string.digits + string.punctuation
+READ = 40  # tokens that training reads of a caption; few are longer
 WORD_START = "\u2581"  # the metaspace mark of SentencePiece
 
 
@@ -62,3 +63,14 @@ def relate(tokenizer: Any, embedding: torch.Tensor) -> None:
         near(f"{word}ward", word)
     for word in ["a", *vocabulary()]:
         near(word.capitalize(), word)
+
+
+def tokens(tokenizer: Any, captions: list[str | None]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids of captions (None is the empty one), filled up with padding, and which of them are no padding."""
+    ids = torch.zeros(len(captions), READ, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for index, caption in enumerate(captions):
+        row = tokenizer(caption or "").input_ids[:READ]
+        ids[index, : len(row)] = torch.tensor(row)
+        mask[index, : len(row)] = 1
+    return ids, mask

@@ -1,0 +1,83 @@
+"""Captioned clips as latents: rendered and encoded once, kept on disk, worded afresh whenever they are drawn.
+
+There are few clips when training begins and more with every step, so that it need not wait for all of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from training import captions, run, world
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NO_TEXT = 0.1  # the share of samples without a caption, for classifier-free guidance
+
+
+class Clips:
+    """The clips of this process.
+
+    Args:
+        folder: where their latents are kept.
+        count: how many there will be in the end.
+        shape: of one clip's latents: channels, frames, height, width.
+        encode: makes the latents of scenes.
+        reversible: whether latents in reverse order are those of the clip played backwards.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        count: int,
+        shape: tuple[int, ...],
+        encode: Callable[[list[world.Scene]], torch.Tensor],
+        *,
+        reversible: bool,
+    ) -> None:
+        file = folder / f"latents{run.rank()}.bin"
+        mode = "r+" if file.exists() else "w+"
+        self._latents = np.memmap(file, np.float16, mode, shape=(count, *shape))
+        self._count_file = file.with_suffix(".count")
+        self._encode = encode
+        self._reversible = reversible
+        self._first_seed = count * run.rank()
+        self._scenes: dict[int, world.Scene] = {}
+        self.count = int(self._count_file.read_text()) if mode == "r+" and self._count_file.exists() else 0
+
+    def scene(self, index: int) -> world.Scene:
+        """What the clip shows."""
+        if index not in self._scenes:
+            self._scenes[index] = world.scene(self._first_seed + index)
+        return self._scenes[index]
+
+    def grow(self, count: int) -> None:
+        """Make sure that there are `count` clips, or as many as there will ever be."""
+        count = min(count, len(self._latents))
+        while self.count < count:
+            last = min(count, self.count + 16)
+            made = self._encode([self.scene(index) for index in range(self.count, last)])
+            self._latents[self.count : last] = made.numpy()
+            self._latents.flush()
+            self.count = last
+            self._count_file.write_text(str(last))
+
+    def batch(
+        self, rng: np.random.Generator, size: int, available: int
+    ) -> tuple[torch.Tensor, list[str | None]]:
+        """Latents of random clips of the first `available`, and a caption or None for each."""
+        latents, said = [], []
+        for _ in range(size):
+            index = int(rng.integers(min(available, self.count)))
+            scene, one = self.scene(index), self._latents[index].astype(np.float32)
+            if self._reversible and rng.random() < 0.5:  # another clip, for nothing
+                backwards = scene.reversed()
+                if backwards.allowed():
+                    scene, one = backwards, one[:, ::-1]
+            said.append(None if rng.random() < NO_TEXT else captions.caption(scene, rng))
+            latents.append(one)
+        return torch.from_numpy(np.stack(latents)), said
