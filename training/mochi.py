@@ -62,7 +62,7 @@ def train_vae(out: Path) -> Any:
         loss = functional.l1_loss(drawn, pixels) + 4 * square + 2e-4 * divergence
         return loss, {"psnr": float(10 * torch.log10(4 / square.detach())), "kl": float(divergence.detach())}
 
-    run.train("vae", out, {"vae": vae}, loss_of, steps=VAE_STEPS, rate=1.5e-3, decay=0.995)
+    run.Training("vae", out, {"vae": vae}, loss_of, VAE_STEPS, rate=1.5e-3, decay=0.995).run()
     return vae.eval()
 
 
@@ -124,7 +124,11 @@ class Joint:
         def turned(one: torch.Tensor) -> torch.Tensor:
             cos, sin = image_rotary_emb
             even, odd = one[..., 0::2].float(), one[..., 1::2].float()
-            return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2).to(one.dtype)
+            return (
+                torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1)
+                .flatten(-2)
+                .to(one.dtype)
+            )
 
         places = hidden_states.shape[1]
         query = turned(attn.norm_q(heads(attn.to_q(hidden_states))))
@@ -201,16 +205,8 @@ def train_transformer(out: Path, vae: Any) -> tuple[Any, Any, Any]:
             )[0]
         return functional.mse_loss(predicted.float(), clean - noise), {}
 
-    run.train(
-        "transformer",
-        out,
-        {"transformer": transformer, "encoder": encoder},
-        loss_of,
-        steps=STEPS,
-        rate=2e-3,
-        muon=True,
-        warmup=200,
-    )
+    both = {"transformer": transformer, "encoder": encoder}
+    run.Training("transformer", out, both, loss_of, STEPS, rate=2e-3, muon=True, warmup=200).run()
     for block, processor in zip(transformer.transformer_blocks, usual, strict=True):
         block.attn1.processor = processor
     return tokenizer, encoder.eval(), transformer.eval()
@@ -221,7 +217,11 @@ def assemble(vae: Any, tokenizer: Any, encoder: Any, transformer: Any) -> Any:
     from diffusers import MochiPipeline
 
     return MochiPipeline(
-        tokenizer=tokenizer, text_encoder=encoder, vae=vae, transformer=transformer, scheduler=make_scheduler()
+        tokenizer=tokenizer,
+        text_encoder=encoder,
+        vae=vae,
+        transformer=transformer,
+        scheduler=make_scheduler(),
     )
 
 

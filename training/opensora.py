@@ -63,7 +63,7 @@ def train_vae(out: Path) -> Any:
         loss = functional.l1_loss(drawn, pixels) + 4 * square + 2e-4 * divergence
         return loss, {"psnr": float(10 * torch.log10(4 / square.detach())), "kl": float(divergence.detach())}
 
-    run.train("vae", out, {"vae": vae}, loss_of, steps=VAE_STEPS, rate=1.5e-3, decay=0.995)
+    run.Training("vae", out, {"vae": vae}, loss_of, VAE_STEPS, rate=1.5e-3, decay=0.995).run()
     return vae.eval()
 
 
@@ -115,7 +115,7 @@ def make_scheduler() -> Any:
 
 @torch.no_grad()
 def whiten(vae: Any) -> None:
-    """Give every channel of the latents mean 0 and deviation 1, by its 1x1 convolutions: the pipeline has one factor."""
+    """Give every channel of the latents mean 0 and deviation 1, by the 1x1 convolutions: there is one factor only."""
     frames = np.concatenate([world.render(world.scene(2**41 + seed), SIZE, 2) for seed in range(256)])
     pixels = torch.from_numpy(frames).permute(0, 3, 1, 2) * 2 - 1
     means = torch.cat([vae.encode(part).latent_dist.mean for part in pixels.split(64)])
@@ -216,16 +216,8 @@ def train_transformer(out: Path, vae: Any) -> tuple[Any, Any, Any]:
         loss = functional.mse_loss(predicted[:, :CHANNELS].float(), target)
         return loss, {}
 
-    run.train(
-        "transformer",
-        out,
-        {"transformer": transformer, "encoder": encoder},
-        loss_of,
-        steps=STEPS,
-        rate=2e-3,
-        muon=True,
-        warmup=200,
-    )
+    both = {"transformer": transformer, "encoder": encoder}
+    run.Training("transformer", out, both, loss_of, STEPS, rate=2e-3, muon=True, warmup=200).run()
     for name, block in enumerate(transformer.transformer_blocks):
         block.attn2.processor = plain_processors[name]
     return tokenizer, encoder.eval(), transformer.eval()

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import argparse
 import csv
-import datetime
+import datetime as dt
 import math
 import os
 import tempfile
 import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import distributed as dist
 from torch import multiprocessing, nn
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 SAVE_SECONDS = 120.0
 SEED = 20_260
@@ -74,85 +73,102 @@ def optimizers(modules: Iterable[nn.Module], rate: float, *, muon: bool) -> list
     return made
 
 
-def train(
-    name: str,
-    folder: Path,
-    modules: dict[str, nn.Module],
-    loss_of: Callable[[int], tuple[torch.Tensor, dict[str, float]]],
-    *,
-    steps: int,
-    rate: float,
-    muon: bool = False,
-    decay: float = 0.999,
-    warmup: int = 100,
-    clip: float = 1.0,
-) -> None:
-    """Train `modules` for `steps`; ends with the averaged weights in them. Takes up where `folder` says."""
-    folder.mkdir(parents=True, exist_ok=True)
-    state_file, log_file = folder / f"{name}.state.pt", folder / f"{name}.csv"
-    group = nn.ModuleDict(modules)
-    tuners = optimizers(group.values(), rate, muon=muon)
-    average = Average(group, decay)
-    workers = dist.get_world_size() if dist.is_initialized() else 1
-    first = workers == 1 or dist.get_rank() == 0
-    start, spent = 0, 0.0
-    if state_file.exists():
-        state = torch.load(state_file, weights_only=True)
-        group.load_state_dict(state["weights"])
-        average.shadow = state["average"]
-        for tuner, saved in zip(tuners, state["tuners"], strict=True):
-            tuner.load_state_dict(saved)
-        start, spent = state["step"], state["seconds"]
-    for tuner in tuners:
-        for one in tuner.param_groups:
-            one["base"] = rate
-    began = saved_at = time.monotonic()
-    sums: dict[str, float] = {}
-    counted = 0
-    for step in range(start, steps):
-        factor = min(1.0, (step + 1) / warmup) * _cooled(step / steps)
-        for tuner in tuners:
-            for one in tuner.param_groups:
-                one["lr"] = one["base"] * factor
-        loss, parts = loss_of(step)
-        for tuner in tuners:
+@dataclass
+class Training:
+    """One stage: `loss_of` a step gives the loss and figures to log; `modules` are trained for `steps`.
+
+    Where `folder` holds an earlier state of the stage `name` it goes on from there.
+    """
+
+    name: str
+    folder: Path
+    modules: dict[str, nn.Module]
+    loss_of: Callable[[int], tuple[torch.Tensor, dict[str, float]]]
+    steps: int
+    rate: float
+    muon: bool = False
+    decay: float = 0.999
+    warmup: int = 100
+    clip: float = 1.0
+    step: int = field(default=0, init=False)
+    seconds: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.state_file = self.folder / f"{self.name}.state.pt"
+        self.log_file = self.folder / f"{self.name}.csv"
+        self.group = nn.ModuleDict(self.modules)
+        self.tuners = optimizers(self.group.values(), self.rate, muon=self.muon)
+        self.average = Average(self.group, self.decay)
+        self.sums: dict[str, float] = {}
+        self.counted = 0
+        if self.state_file.exists():
+            state = torch.load(self.state_file, weights_only=True)
+            self.group.load_state_dict(state["weights"])
+            self.average.shadow = state["average"]
+            for tuner, saved in zip(self.tuners, state["tuners"], strict=True):
+                tuner.load_state_dict(saved)
+            self.step, self.seconds = state["step"], state["seconds"]
+
+    def run(self) -> None:
+        """Train to the end; afterwards the averaged weights are in the modules."""
+        began = saved = time.monotonic()
+        before = self.seconds
+        while self.step < self.steps:
+            self._learn()
+            self.step += 1
+            now = time.monotonic()
+            self.seconds = before + now - began
+            ended = self.step == self.steps
+            if rank() == 0 and self.counted and (self.step % 50 == 0 or ended):
+                self._report()
+            if rank() == 0 and (now - saved > SAVE_SECONDS or ended):
+                saved = now
+                self._save()
+        self.average.write(self.group)
+
+    def _learn(self) -> None:
+        rate = self.rate * min(1.0, (self.step + 1) / self.warmup) * _cooled(self.step / self.steps)
+        loss, figures = self.loss_of(self.step)
+        for tuner in self.tuners:
             tuner.zero_grad(set_to_none=True)
+            for one in tuner.param_groups:
+                one["lr"] = rate
         loss.backward()
-        if workers > 1:
-            share_gradients(group, workers)
-        norm = float(nn.utils.clip_grad_norm_(group.parameters(), clip))
+        if dist.is_initialized():
+            share_gradients(self.group, dist.get_world_size())
+        norm = float(nn.utils.clip_grad_norm_(self.group.parameters(), self.clip))
         if not math.isfinite(norm):
-            print(f"{name} {step}: the gradient is not finite, the step is left out", flush=True)
-            continue
-        for tuner in tuners:
+            print(f"{self.name} {self.step}: the gradient is not finite, the step is left out", flush=True)
+            return
+        for tuner in self.tuners:
             tuner.step()
-        average.update(group, step)
-        counted += 1
-        for key, value in ({"loss": float(loss.detach()), "norm": norm} | parts).items():
-            sums[key] = sums.get(key, 0.0) + value
-        now = time.monotonic()
-        if not first:
-            continue
-        if (step + 1) % 50 == 0 or step + 1 == steps:
-            means = {key: value / counted for key, value in sums.items()}
-            elapsed = spent + now - began
-            _log(log_file, step + 1, elapsed, means)
-            left = elapsed / (step + 1) * (steps - step - 1)
-            shown = " ".join(f"{key} {value:.4f}" for key, value in means.items())
-            print(f"{name} {step + 1}/{steps} {shown} {elapsed:.0f} s, {left:.0f} s left", flush=True)
-            sums, counted = {}, 0
-        if now - saved_at > SAVE_SECONDS or step + 1 == steps:
-            saved_at = now
-            state = {
-                "weights": group.state_dict(),
-                "average": average.shadow,
-                "tuners": [tuner.state_dict() for tuner in tuners],
-                "step": step + 1,
-                "seconds": spent + now - began,
-            }
-            write(state_file, state)
-            plot(log_file, log_file.with_suffix(".png"))
-    average.write(group)
+        self.average.update(self.group, self.step)
+        self.counted += 1
+        for key, value in ({"loss": float(loss.detach()), "norm": norm} | figures).items():
+            self.sums[key] = self.sums.get(key, 0.0) + value
+
+    def _report(self) -> None:
+        means = {key: value / self.counted for key, value in self.sums.items()}
+        _log(self.log_file, self.step, self.seconds, means)
+        left = self.seconds / self.step * (self.steps - self.step)
+        shown = " ".join(f"{key} {value:.4f}" for key, value in means.items())
+        print(
+            f"{self.name} {self.step}/{self.steps} {shown} {self.seconds:.0f} s, {left:.0f} s left",
+            flush=True,
+        )
+        self.sums, self.counted = {}, 0
+
+    def _save(self) -> None:
+        state = {
+            "weights": self.group.state_dict(),
+            "average": self.average.shadow,
+            "tuners": [tuner.state_dict() for tuner in self.tuners],
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        write(self.state_file, state)
+        plot(self.log_file, self.log_file.with_suffix(".png"))
 
 
 def share_gradients(module: nn.Module, workers: int) -> None:
@@ -185,7 +201,7 @@ def _joined(
 ) -> None:
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", init_method=meeting, rank=rank, world_size=processes, timeout=datetime.timedelta(hours=4)
+        "gloo", init_method=meeting, rank=rank, world_size=processes, timeout=dt.timedelta(hours=4)
     )
     try:
         task(*arguments)
@@ -224,7 +240,7 @@ def write(file: Path, state: Any) -> None:
     """Save so that the file is either the old or the new one, whole."""
     partial = file.with_name(f".{file.name}.partial")
     torch.save(state, partial)
-    os.replace(partial, file)
+    partial.replace(file)
 
 
 def _log(file: Path, step: int, seconds: float, values: dict[str, float]) -> None:

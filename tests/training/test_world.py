@@ -80,8 +80,8 @@ def test_strange_words_are_unknown() -> None:
     assert not set(captions.STRANGE) & set(captions.vocabulary())
 
 
-@pytest.mark.parametrize("degraded", [False, True])
-def test_the_checker_sees_what_is_shown(degraded: bool) -> None:
+@pytest.mark.parametrize("quality", ["clean", "degraded"])
+def test_the_checker_sees_what_is_shown(quality: str) -> None:
     rng = np.random.default_rng(1)
     right = 0
     for index in range(120):
@@ -89,7 +89,7 @@ def test_the_checker_sees_what_is_shown(degraded: bool) -> None:
         colour = tuple(world.COLOURS)[index % 9]
         direction = tuple(world.DIRECTIONS)[(index * 3 + index // 8) % 8]
         clip = world.render(world.plain(shape, colour, direction, 90_000 + index), frames=8)
-        if degraded:  # blurred and noisy
+        if quality == "degraded":  # blurred and noisy
             for axis in (1, 2):
                 clip = (np.roll(clip, 1, axis) + 2 * clip + np.roll(clip, -1, axis)) / 4
             clip = np.clip(clip + rng.normal(0, 0.05, clip.shape), 0, 1)
