@@ -126,6 +126,7 @@ def _encoder() -> Finding:
 
 def _weights(settings: Settings) -> Iterator[Finding]:
     from rushes.studio.models import UnknownModel, offered
+    from rushes.studio.models.small import shipped
 
     try:
         cards, missing = offered(settings.weights)
@@ -134,7 +135,8 @@ def _weights(settings: Settings) -> Iterator[Finding]:
         return
     for name in cards:
         folder = settings.weights.get(name)
-        yield Finding(name, "good", str(folder) if folder else "small checkpoint, random weights")
+        small = f"small checkpoint, {'trained' if shipped(name) else 'random weights'}"
+        yield Finding(name, "good", str(folder) if folder else small)
     for name, reason in missing.items():
         yield Finding(name, "bad", reason)
 

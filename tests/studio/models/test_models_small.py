@@ -59,6 +59,7 @@ def test_builds_at_once_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_damage_is_seen_and_mended(
     damage: str, checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(small, "_SHIPPED", tmp_path / "nothing")
     folder = small.path("OPENSORA", tmp_path)
     shutil.copytree(small.path("OPENSORA", checkpoints), folder)
     whole = _digests(folder)
