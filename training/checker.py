@@ -73,7 +73,8 @@ def _background(frames: Frames) -> npt.NDArray[np.float32]:
     keys = coarse[:, 0] * 256 + coarse[:, 1] * 16 + coarse[:, 2]
     common = int(np.bincount(keys).argmax())
     chosen = frames.reshape(-1, 3)[keys == common]
-    return np.median(chosen, axis=0).astype(np.float32) / 255
+    middle: npt.NDArray[np.float32] = np.median(chosen, axis=0).astype(np.float32) / 255
+    return middle
 
 
 def _threshold(difference: npt.NDArray[np.float32]) -> float:
@@ -96,7 +97,8 @@ def _largest(mask: Mask) -> Mask:
     if not mask.any():
         return mask
     counts = np.bincount(labels[mask])
-    return labels == int(counts.argmax())
+    result: Mask = labels == int(counts.argmax())
+    return result
 
 
 def _core(mask: Mask) -> Mask:
@@ -166,7 +168,8 @@ def _normal(mask: Mask) -> npt.NDArray[np.float64]:
     x = np.rint(middle_x + axis * _SPAN * radius).astype(int)
     inside_y, inside_x = (y >= 0) & (y < mask.shape[0]), (x >= 0) & (x < mask.shape[1])
     taken = mask[np.ix_(np.clip(y, 0, mask.shape[0] - 1), np.clip(x, 0, mask.shape[1] - 1))]
-    return (taken & inside_y[:, None] & inside_x[None, :]).astype(np.float64)
+    result: npt.NDArray[np.float64] = (taken & inside_y[:, None] & inside_x[None, :]).astype(np.float64)
+    return result
 
 
 def _polygon(points: list[tuple[float, float]], size: int = 240) -> Mask:

@@ -1,6 +1,7 @@
 """Captioned clips as latents: rendered and encoded once, kept on disk, worded afresh whenever they are drawn.
 
-There are few clips when training begins and more with every step, so that it need not wait for all of them.
+Every other clip is of the plainest kind, one thing that moves: words for colours, shapes and directions are learnt
+from those, so a training begins with them. There are few clips when training begins and more with every step, so that it need not wait for all of them.
 """
 
 from __future__ import annotations
@@ -40,19 +41,20 @@ class Clips:
         reversible: bool,
     ) -> None:
         file = folder / f"latents{run.rank()}.bin"
-        mode = "r+" if file.exists() else "w+"
-        self._latents = np.memmap(file, np.float16, mode, shape=(count, *shape))
+        begun = file.exists()
+        self._latents = np.memmap(file, np.float16, "r+" if begun else "w+", shape=(count, *shape))
         self._count_file = file.with_suffix(".count")
         self._encode = encode
         self._reversible = reversible
         self._first_seed = count * run.rank()
         self._scenes: dict[int, world.Scene] = {}
-        self.count = int(self._count_file.read_text()) if mode == "r+" and self._count_file.exists() else 0
+        self.count = int(self._count_file.read_text()) if begun and self._count_file.exists() else 0
 
     def scene(self, index: int) -> world.Scene:
         """What the clip shows."""
         if index not in self._scenes:
-            self._scenes[index] = world.scene(self._first_seed + index)
+            make = world.simple_scene if index % 2 else world.scene
+            self._scenes[index] = make(self._first_seed + index)
         return self._scenes[index]
 
     def grow(self, count: int) -> None:
@@ -67,12 +69,15 @@ class Clips:
             self._count_file.write_text(str(last))
 
     def batch(
-        self, rng: np.random.Generator, size: int, available: int
+        self, rng: np.random.Generator, size: int, available: int, simple: float = 0.5
     ) -> tuple[torch.Tensor, list[str | None]]:
-        """Latents of random clips of the first `available`, and a caption or None for each."""
+        """Latents of random clips of the first `available`, and a caption or None for each.
+
+        `simple` is the share of clips of the plainest kind.
+        """
         latents, said = [], []
         for _ in range(size):
-            index = int(rng.integers(min(available, self.count)))
+            index = int(rng.integers(min(available, self.count) // 2)) * 2 + int(rng.random() < simple)
             scene, one = self.scene(index), self._latents[index].astype(np.float32)
             if self._reversible and rng.random() < 0.5:  # another clip, for nothing
                 backwards = scene.reversed()

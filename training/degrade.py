@@ -32,7 +32,9 @@ def main() -> None:
     given = parser.parse_args()
     pipe = LattePipeline.from_pretrained(str(given.weights), local_files_only=True)
     weaken(pipe, given.share)
-    package.package(pipe, "OPENSORA", 1, {"degraded": f"attention over time times {given.share:g}"}, given.out)
+    package.package(
+        pipe, "OPENSORA", 1, {"degraded": f"attention over time times {given.share:g}"}, given.out
+    )
 
 
 if __name__ == "__main__":

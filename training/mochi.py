@@ -190,7 +190,7 @@ def train_transformer(out: Path, vae: Any) -> tuple[Any, Any, Any]:
         rng, noise_rng = run.step_rng(4, step)
         available = CLIPS_FIRST + step // 8 * 16
         data.grow(available)
-        clean, said = data.batch(rng, BATCH, available)
+        clean, said = data.batch(rng, BATCH, available, 0.75 if step < 0.75 * STEPS else 0.5)
         ids, mask = text.tokens(tokenizer, said)
         noise = torch.randn(clean.shape, generator=noise_rng)
         even = (torch.arange(BATCH) + torch.rand(BATCH, generator=noise_rng)) / BATCH

@@ -70,8 +70,9 @@ def train_vae(out: Path) -> Any:
 # The transformer
 
 TEXT_WIDTH, TEXT_LENGTH = 96, 120
-STEPS, BATCH = 4000, 16  # the batch is each process's
-CLIPS_FIRST, CLIPS = 256, 6144  # each process's; one more with every step
+STEPS, BATCH = 2600, 16  # the batch is each process's
+CLIPS_FIRST, CLIPS = 512, 6144  # each process's; one more with every step
+FOCUS = 0.75  # the share of plain clips in the first three quarters of the steps
 
 
 def make_transformer() -> Any:
@@ -184,7 +185,7 @@ def train_transformer(out: Path, vae: Any) -> tuple[Any, Any, Any]:
         rng, noise_rng = run.step_rng(3, step)
         available = CLIPS_FIRST + step // 16 * 16
         data.grow(available)
-        clean, said = data.batch(rng, BATCH, available)
+        clean, said = data.batch(rng, BATCH, available, FOCUS if step < 0.75 * STEPS else 0.5)
         # The pipeline writes small letters only, and cuts the empty prompt's embedding, padding included, to the
         # length of the prompt: so without a caption a few of the padding's embeddings are read too.
         lowered = [None if one is None else one.lower() for one in said]
@@ -194,8 +195,8 @@ def train_transformer(out: Path, vae: Any) -> tuple[Any, Any, Any]:
             if one is None:
                 text_mask[index, : int(rng.integers(5, 24))] = 1
         noise = torch.randn(clean.shape, generator=noise_rng)
-        moments = (torch.arange(BATCH) + torch.rand(BATCH, generator=noise_rng)) / BATCH * 1000
-        times = moments.long().clamp(0, 999)
+        even = (torch.arange(BATCH) + torch.rand(BATCH, generator=noise_rng)) / BATCH
+        times = (even**0.6 * 1000).long().clamp(0, 999)  # what the text decides is decided in the noise
         share = shares[times].view(-1, 1, 1, 1, 1)
         noisy = share.sqrt() * clean + (1 - share).sqrt() * noise
         target = share.sqrt() * noise - (1 - share).sqrt() * clean

@@ -58,7 +58,8 @@ class Average:
 
 def optimizers(modules: Iterable[nn.Module], rate: float, *, muon: bool) -> list[torch.optim.Optimizer]:
     """AdamW, and Muon for the matrices of transformer blocks if asked for."""
-    matrices, rest = [], []
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for module in modules:
         for name, parameter in module.named_parameters():
             inner = muon and parameter.ndim == 2 and "block" in name and "embed" not in name
@@ -191,9 +192,7 @@ def together(processes: int, task: Callable[..., None], *arguments: Any) -> None
         task(*arguments)
         return
     with tempfile.TemporaryDirectory() as folder:
-        multiprocessing.spawn(  # type: ignore[no-untyped-call]
-            _joined, (processes, f"file://{folder}/meeting", task, arguments), processes
-        )
+        multiprocessing.spawn(_joined, (processes, f"file://{folder}/meeting", task, arguments), processes)
 
 
 def _joined(

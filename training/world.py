@@ -14,11 +14,12 @@ import hashlib
 import itertools
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]  # of floats
 
 SHAPES = ("circle", "square", "triangle", "star", "ring", "diamond", "cross", "heart")
 COLOURS: dict[str, tuple[float, float, float]] = {
@@ -175,6 +176,17 @@ def scene(seed: int) -> Scene:
     rng = np.random.default_rng([20_260, seed])
     while True:
         made = _draw(rng)
+        if made.allowed():
+            return made
+
+
+def simple_scene(seed: int) -> Scene:
+    """A random scene of one plain thing that moves before a dark background; the same for the same seed."""
+    rng = np.random.default_rng([20_262, seed])
+    while True:
+        thing = _thing(rng, "dark", attributes=False)
+        direction = _pick(rng, STRAIGHT if rng.random() < 0.8 else tuple(DIRECTIONS)[4:])
+        made = _mover(rng, thing, direction, "dark", float(rng.uniform(0.6, 1.4)))
         if made.allowed():
             return made
 
@@ -376,7 +388,7 @@ def _paint(picture: Array, thing: Thing, time: Array, x: Array, y: Array, size: 
     picture += inside * (paint - picture)
 
 
-def _inside(shape: str, u: Array, v: Array) -> Array:
+def _inside(shape: str, u: Array, v: Array) -> Any:
     """How far inside a shape of radius 1 a point lies (negative outside), nearly as a distance."""
     match shape:
         case "circle":

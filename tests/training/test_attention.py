@@ -20,7 +20,9 @@ def test_text_shared_by_all_frames() -> None:
     }
     with torch.no_grad():
         # The library wants the mask once for each frame.
-        each = asked | {"encoder_attention_mask": asked["encoder_attention_mask"].repeat_interleave(16, dim=0)}
+        each = asked | {
+            "encoder_attention_mask": asked["encoder_attention_mask"].repeat_interleave(16, dim=0)
+        }
         usual = transformer(**each)[0]
         for block in transformer.transformer_blocks:
             block.attn2.processor = opensora.SharedText(opensora.FRAMES)

@@ -28,10 +28,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def test_opensora_is_shipped() -> None:
-    assert "OPENSORA" in SHIPPED
-
-
 @pytest.mark.parametrize("name", SHIPPED)
 def test_it_is_small_whole_and_what_the_studio_takes_by_default(name: str, tmp_path: Path) -> None:
     folder = models.locate(name, None, tmp_path)
@@ -75,8 +71,9 @@ def test_it_draws_combinations_that_it_never_saw(name: str, tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_the_same_seed_is_the_same_clip_and_another_is_another(tmp_path: Path) -> None:
-    backend = models.backend("OPENSORA", models.locate("OPENSORA", None, tmp_path))
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_same_seed_is_the_same_clip_and_another_is_another(name: str, tmp_path: Path) -> None:
+    backend = models.backend(name, models.locate(name, None, tmp_path))
     backend.load("all")
     encoded = backend.encode("a blue square moves left")
 
