@@ -1,7 +1,8 @@
 """Captioned clips as latents: rendered and encoded once, kept on disk, worded afresh whenever they are drawn.
 
 Every other clip is of the plainest kind, one thing that moves: words for colours, shapes and directions are learnt
-from those, so a training begins with them. There are few clips when training begins and more with every step, so that it need not wait for all of them.
+from those, so a training begins with them. There are few clips when training begins and more with every step, so that
+it need not wait for all of them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The small checkpoints: real architectures, a few megabytes, that let the whole platform run anywhere in seconds.
 
 Those that were trained come with the package (`shipped`). For the others, and for tests that only need every kind of
-layer, there are random weights that are the same on every build. A folder is built under another name and renamed when whole;
-a lock keeps two processes from building at once; a manifest with checksums tells whole from broken.
+layer, there are random weights that are the same on every build. A folder is built under another name and renamed when
+whole; a lock keeps two processes from building at once; a manifest with checksums tells whole from broken.
 """
 
 from __future__ import annotations
