@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from training import clips, package, run, text, world
+from training import clips, package, principal, run, text, world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,16 +148,22 @@ class Joint:
 
 @torch.no_grad()
 def whiten(vae: Any) -> None:
-    """Note each latent channel's mean and deviation in the config, where the pipeline looks for them."""
+    """Turn the latents to their principal components (see `principal`), in the layers that make and read them.
+
+    Those that make them have no bias, so the mean goes into the config, where the pipeline looks for it.
+    """
     means = []
     for seed in range(48):
         pixels = torch.from_numpy(world.render(world.scene(2**41 + seed), SIZE, FRAMES)).permute(3, 0, 1, 2)
         means.append(vae.encode(pixels[None] * 2 - 1).latent_dist.mean)
-    latents = torch.cat(means)
+    turn = principal.turn(torch.cat(means))
+    made, read = vae.encoder.proj_out, vae.decoder.conv_in
+    made.weight[:CHANNELS] = turn.there @ made.weight[:CHANNELS]
+    read.weight.copy_((read.weight[:, :, 0, 0, 0] @ turn.back)[..., None, None, None])
     vae.register_to_config(
         scaling_factor=1.0,
-        latents_mean=[round(float(one), 5) for one in latents.mean(dim=(0, 2, 3, 4))],
-        latents_std=[round(float(one), 5) for one in latents.std(dim=(0, 2, 3, 4))],
+        latents_mean=[float(one) for one in turn.there @ turn.mean],
+        latents_std=[1.0] * CHANNELS,
     )
 
 

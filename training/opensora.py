@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from training import clips, package, run, text, world
+from training import clips, package, principal, run, text, world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,27 +116,16 @@ def make_scheduler() -> Any:
 
 @torch.no_grad()
 def whiten(vae: Any) -> None:
-    """Turn the latents to their principal components and give those that matter deviation 1, in the 1x1 convolutions.
-
-    The VAE spreads what it has to say over channels that say nearly the same. Noise does not: it took noise of eight
-    times the strength to hide a thing, so that a transformer hardly ever had to ask the text what there is.
-    """
+    """Turn the latents to their principal components (see `principal`), in the 1x1 convolutions."""
     frames = np.concatenate([world.render(world.scene(2**41 + seed), SIZE, 2) for seed in range(256)])
     pixels = torch.from_numpy(frames).permute(0, 3, 1, 2) * 2 - 1
-    means = torch.cat([vae.encode(part).latent_dist.mean for part in pixels.split(64)])
-    flat = means.transpose(0, 1).flatten(1).double()
-    mean = flat.mean(dim=1)
-    variances, basis = torch.linalg.eigh(torch.cov(flat))
-    basis = basis * basis.sum(dim=0).sign()  # else a direction may come out either way
-    scale = variances.clamp(min=0.15 * float(variances.mean())).sqrt()
-    there = (basis / scale).T.float()
-    back, mean = (basis * scale).float(), mean.float()
+    turn = principal.turn(torch.cat([vae.encode(part).latent_dist.mean for part in pixels.split(64)]))
     into, out_of = vae.quant_conv, vae.post_quant_conv
-    out_of.bias.add_(out_of.weight[:, :, 0, 0] @ mean)
-    out_of.weight.copy_((out_of.weight[:, :, 0, 0] @ back)[..., None, None])
+    out_of.bias.add_(out_of.weight[:, :, 0, 0] @ turn.mean)
+    out_of.weight.copy_((out_of.weight[:, :, 0, 0] @ turn.back)[..., None, None])
     weight, bias = into.weight[:CHANNELS, :, 0, 0].clone(), into.bias[:CHANNELS].clone()
-    into.weight[:CHANNELS] = (there @ weight)[..., None, None]
-    into.bias[:CHANNELS] = there @ (bias - mean)
+    into.weight[:CHANNELS] = (turn.there @ weight)[..., None, None]
+    into.bias[:CHANNELS] = turn.there @ (bias - turn.mean)
     vae.register_to_config(scaling_factor=1.0)
 
 
