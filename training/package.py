@@ -30,6 +30,8 @@ def package(pipe: Any, name: str, version: int, facts: dict[str, Any], folder: P
         content = json.loads(config.read_text(encoding="utf-8"))
         if content.pop("_name_or_path", None) is not None:
             config.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    for file in partial.rglob("*.safetensors"):
+        file.chmod(0o644)  # safetensors makes them for their owner only
     files = {
         file.relative_to(partial).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(partial.rglob("*"))
