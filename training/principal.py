@@ -2,7 +2,7 @@
 
 A VAE spreads what it has to say over channels that say nearly the same. Noise does not: it took noise of several
 times the strength to hide a thing, so that a transformer hardly ever had to ask the text what there is. Turned so,
-a training that drew nothing it was asked for after 45,000 samples begins to listen after a few thousand.
+a training that drew nothing it was asked for after 36,000 samples drew two prompts of three right after 96,000.
 """
 
 from __future__ import annotations
