@@ -2,8 +2,8 @@
 
 A VAE spreads what it has to say over channels that say nearly the same. Noise does not: it took noise of several
 times the strength to hide a thing, so that a transformer hardly ever had to ask the text what there is. OPENSORA's
-first training, without the turn, drew none of 24 prompts right after 26,000 samples, colours by chance; with it (and with
-more plain clips) colours came first, at 18,000, and two prompts of three were right at 96,000.
+first training, without the turn, drew none of 24 prompts right after 26,000 samples, colours by chance; with it (and
+with more plain clips) colours came first, at 18,000, and two prompts of three were right at 96,000.
 """
 
 from __future__ import annotations
