@@ -22,9 +22,9 @@ up: setup ## Run the control room and the studio on this machine
 	$(RUSHES) up
 
 demo: setup ## Submit a few prompts to a running `make up`
-	$(RUSHES) generate "a red ball rolls down a green hill" --model MOCHI1 --out-dir demo
-	$(RUSHES) generate "rain on a tin roof at night" --model LTX2 --out-dir demo
-	$(RUSHES) generate "a paper boat drifts along a canal" --model OPENSORA --out-dir demo
+	$(RUSHES) generate "a blue square moves left" --model OPENSORA --out-dir demo
+	$(RUSHES) generate "a red heart moves up" --model MOCHI1 --out-dir demo
+	$(RUSHES) generate "a yellow ball bounces" --model LTX2 --out-dir demo
 
 test: setup ## Run the tests
 	$(BIN)/python -m pytest

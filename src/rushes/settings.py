@@ -196,6 +196,9 @@ class Settings(BaseSettings):
         None, gt=0
     )  # for models in a worker's memory; default: all are kept
     worker_lease_s: float = Field(15, ge=3)  # how long a worker may be silent before it counts as dead
+    upsize: Literal["off", "nearest", "lanczos"] = (
+        "lanczos"  # clips of less than 256 pixels a side, in their files
+    )
     otlp_endpoint: str | None = None
     torch_threads: int | None = Field(None, ge=1)
     checkpoint_every: int = Field(10, ge=0)  # the loop is saved after every n-th denoising step; 0: never

@@ -126,6 +126,7 @@ def studio(tmp_path: Path, shelf: Shelf, recorded: Recorded) -> Iterator[Studio]
         worker_id="test-0",
         hash_key=b"0" * 32,
         encode_again=encode_again(store),
+        upsize="nearest",
     )
     yield Studio(tools, store, KeyStore(engine))
     engine.dispose()
@@ -159,6 +160,9 @@ def test_a_video_is_made_and_its_trace_is_the_specifications_tree(
         frames = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
         assert len(frames) == job.num_frames
         assert np.std(np.stack(frames)) > 1
+        small = f"{job.width}x{job.height}"
+        assert container.metadata["comment"].startswith("upsized ")
+        assert container.metadata["comment"].endswith(f" from {small} (nearest)")
         assert bool(container.streams.audio) == (model == "LTX2")
 
     spans = recorded.spans.get_finished_spans()
@@ -179,6 +183,9 @@ def test_a_video_is_made_and_its_trace_is_the_specifications_tree(
     assert sum(int(str(sampled[f"rushes.ns.{kind}"])) for kind in kinds) == sampled["rushes.ns.total"]
     decoded = recorded.span("vae_decode").attributes or {}
     assert decoded["output_frames"] == job.num_frames
+    written = recorded.span("transcode").attributes or {}
+    assert written["rushes.upsize_method"] == "nearest"
+    assert written["rushes.upsize_factor"] == frames[0].shape[1] // job.width > 1
     assert recorded.span("dit_inference").attributes["rushes.clock"] == "host"  # type: ignore[index]
     ratio = recorded.span("video_generation_request").attributes["rushes.attributed_ratio"]  # type: ignore[index]
     assert isinstance(ratio, float)

@@ -52,7 +52,16 @@ def test_no_page_has_inline_code_or_styles_or_names_another_host(
 
 def test_an_empty_list_shows_the_command_that_fills_it(client: TestClient) -> None:
     html = client.get("/videos").text
-    assert 'rushes generate "a red ball rolls down a green hill" --model MOCHI1' in html.replace("&#34;", '"')
+    assert 'rushes generate "a blue square moves left" --model OPENSORA' in html.replace("&#34;", '"')
+
+
+def test_prompts_that_the_small_models_understand_are_suggested(room: Room, client: TestClient) -> None:
+    html = client.get("/videos").text
+    assert '<details class="ideas" open>' in html
+    assert "The models that come with Rushes are small" in html
+    add_video(room, "a", room.now_ns)
+    html = client.get("/videos").text
+    assert '<details class="ideas">' in html  # there is something to look at now
 
 
 def test_the_list_says_how_each_video_stands(room: Room, client: TestClient) -> None:

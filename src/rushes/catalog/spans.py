@@ -338,6 +338,11 @@ _TREE: Final = (
         "Format conversion",
         ("codec", "the video codec"),
         ("bitrate", "bits per second of the file"),
+        (
+            "rushes.upsize_factor",
+            "how many times larger the file's frames are than the model's, where they are",
+        ),
+        ("rushes.upsize_method", "how they were made larger: nearest, lanczos"),
     ),
     _span("x264.encode", "transcode", "libx264 encoded", specified=False),
     _span("nvenc.encode", "transcode", "NVENC encoded", requires="a GPU with NVENC"),

@@ -230,7 +230,7 @@ class Supervisor:
         )
         self._say(f"data          {settings.data_dir}  (local.json has the addresses and a development key)")
         if settings.studio:
-            self._say('try           rushes generate "a red ball rolls down a green hill" --model MOCHI1')
+            self._say('try           rushes generate "a blue square moves left" --model OPENSORA')
 
     def _stop(self) -> None:
         """New work first stops coming, then the work in hand is finished, then its telemetry's home goes."""

@@ -25,6 +25,7 @@ from rushes.studio.provider import Provider
 from rushes.studio.safety import Blocklist
 from rushes.studio.shelf import Shelf
 from rushes.studio.storage import Media
+from rushes.studio.transcode import Upsizing
 
 __all__ = ["Render", "Tools"]
 
@@ -40,6 +41,7 @@ class Tools:
         encode_again: gives a job back whose encoded prompt was lost; False says that this was tried too often.
         device: what a job's time with this worker is counted as.
         provider_usd_per_second: what a provider bills.
+        upsize: how small clips are made larger in their files, None: not at all.
         stopping: set when the worker is to end: waiting for somebody else is then given up, and goes on in the next.
     """
 
@@ -58,6 +60,7 @@ class Tools:
     provider: Provider | None = None
     device: Device = CPU
     provider_usd_per_second: float | None = None
+    upsize: Upsizing | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
 
 

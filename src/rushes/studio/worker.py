@@ -129,6 +129,7 @@ def _work(
         provider=provider,
         device=describe(device, settings.cost),
         provider_usd_per_second=settings.cost.provider_usd_per_second,
+        upsize=None if settings.upsize == "off" else settings.upsize,
         stopping=stop,
     )
     sweep(settings.scratch_dir, store)

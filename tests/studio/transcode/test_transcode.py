@@ -15,7 +15,7 @@ import av
 import numpy as np
 import pytest
 
-from rushes.studio.transcode import TranscodeError, probe_encoder, transcode
+from rushes.studio.transcode import TranscodeError, Upsizing, probe_encoder, transcode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -306,3 +306,36 @@ def test_ffprobe_agrees(tmp_path: Path) -> None:
     assert audio["codec_name"] == "aac"
     assert float(video["duration"]) == float(audio["duration"]) == 1.0
     assert int(told["format"]["bit_rate"]) == pytest.approx(done.bitrate_bps, rel=0.01)
+
+
+@pytest.mark.parametrize("method", ["nearest", "lanczos"])
+def test_a_small_clip_is_made_larger_and_the_file_says_so(tmp_path: Path, method: Upsizing) -> None:
+    frames = clip(4, 48, 64)
+    done = transcode(frames, tmp_path / "v.mp4", fps=8, crf=5, upsize=method)
+    back = pictures(done.path)
+    assert back.shape == (4, 288, 384, 3)
+    assert psnr(back[:, 3::6, 3::6], frames) > 30  # in the middle of each pixel's square
+    assert done.upsized is not None
+    assert (done.upsized.factor, done.upsized.method) == (6, method)
+    with av.open(str(done.path)) as container:
+        assert container.metadata["comment"] == f"upsized 6x from 64x48 ({method})"
+
+
+def test_nearest_keeps_edges_that_lanczos_smooths(tmp_path: Path) -> None:
+    frames = np.zeros((2, 64, 64, 3), dtype=np.uint8)
+    frames[:, :, 32:] = 200
+    rows = {}
+    methods: tuple[Upsizing, ...] = ("nearest", "lanczos")
+    for method in methods:
+        done = transcode(frames, tmp_path / f"{method}.mp4", fps=8, crf=1, upsize=method)
+        rows[method] = pictures(done.path)[0, 128, :, 1].astype(int)
+    steps = {method: int(np.abs(np.diff(row)).max()) for method, row in rows.items()}
+    assert steps["nearest"] > 2 * steps["lanczos"]
+
+
+def test_what_is_large_enough_stays_as_it_is(tmp_path: Path) -> None:
+    done = transcode(clip(2, 256, 320), tmp_path / "v.mp4", fps=8, upsize="lanczos")
+    assert done.upsized is None
+    assert pictures(done.path).shape == (2, 256, 320, 3)
+    with av.open(str(done.path)) as container:
+        assert "comment" not in container.metadata

@@ -41,11 +41,16 @@ def transcode(render: Render, span: Span) -> None:
         fps=render.job.fps,
         audio=sound.samples if sound else None,
         audio_rate=sound.sample_rate if sound else None,
+        upsize=render.tools.upsize,
     )
     render.file = done.path
     # Named afterwards: only now it is known which encoder did it.
     tracing.record(_ENCODER_SPANS[done.encoder], begun, time.time_ns())
     span.set_attributes({"codec": done.codec, "bitrate": done.bitrate_bps})
+    if done.upsized:
+        span.set_attributes(
+            {"rushes.upsize_factor": done.upsized.factor, "rushes.upsize_method": done.upsized.method}
+        )
     _LOG.info(
         "generation.transcode.completed",
         request_id=render.job.id,

@@ -22,6 +22,7 @@ from av.codec.context import Flags
 
 from rushes.studio.transcode import sound
 from rushes.studio.transcode.encoder import PRESETS, Encoder, options, probe_encoder
+from rushes.studio.transcode.upsize import Upsized, Upsizing, plan, repeat
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -51,7 +52,8 @@ class TranscodeError(RuntimeError):
 class Transcoded:
     """A finished MP4 file and who encoded it.
 
-    `bitrate_bps` is the whole file's, sound and container included; `duration_s` is frames over frame rate.
+    `bitrate_bps` is the whole file's, sound and container included; `duration_s` is frames over frame rate;
+    `upsized` is None where the file's frames have the size that they were given in.
     """
 
     path: Path
@@ -62,6 +64,7 @@ class Transcoded:
     duration_s: float
     frames: int
     has_audio: bool
+    upsized: Upsized | None = None
 
 
 def transcode(
@@ -75,6 +78,7 @@ def transcode(
     crf: int = 20,
     preset: str = "veryfast",
     threads: int = 4,
+    upsize: Upsizing | None = None,
 ) -> Transcoded:
     """Write `frames` and `audio` to `path` as MP4: H.264 (yuv420p, BT.709), AAC, index first.
 
@@ -89,6 +93,8 @@ def transcode(
         crf: quality from 1 (best) to 51; NVENC takes it as its constant quantiser.
         preset: one of x264's names, `ultrafast` to `veryslow`.
         threads: encoder threads; another number may give other bytes.
+        upsize: how to make a clip with a side of less than 256 pixels larger, by a whole factor that the file's
+            comment tells; by default it stays as it is.
 
     Raises:
         ValueError: the input can't be a video.
@@ -104,10 +110,21 @@ def transcode(
     first = encoder or probe_encoder()
     candidates: tuple[Encoder, ...] = (first,) if first == "libx264" else (first, "libx264")
     used: Encoder = first
+    larger = plan(frames.shape[2], frames.shape[1], upsize)
     try:
         for used in candidates:
             try:
-                _encode(part, frames, rate, soundtrack, used, crf=crf, preset=preset, threads=threads)
+                _encode(
+                    part,
+                    frames,
+                    rate,
+                    soundtrack,
+                    used,
+                    larger=larger,
+                    crf=crf,
+                    preset=preset,
+                    threads=threads,
+                )
                 break
             except av.error.FFmpegError as error:
                 if used == "libx264" or error.errno in NO_ROOM:
@@ -132,6 +149,7 @@ def transcode(
         duration_s=float(duration),
         frames=len(frames),
         has_audio=soundtrack is not None,
+        upsized=larger,
     )
 
 
@@ -164,15 +182,19 @@ def _encode(
     soundtrack: sound.Soundtrack | None,
     encoder: Encoder,
     *,
+    larger: Upsized | None,
     crf: int,
     preset: str,
     threads: int,
 ) -> None:
     _, height, width, _ = frames.shape
+    factor = larger.factor if larger else 1
     flags = {"movflags": "+faststart", "fflags": "+bitexact"}
     with av.open(str(part), "w", format="mp4", options=flags) as container:
+        if larger:
+            container.metadata["comment"] = str(larger)
         video = container.add_stream(encoder, rate=rate, options=options(encoder, crf=crf, preset=preset))
-        video.width, video.height = width + width % 2, height + height % 2
+        video.width, video.height = _even(width * factor), _even(height * factor)
         video.pix_fmt = "yuv420p"
         context = video.codec_context
         context.time_base = 1 / rate
@@ -185,7 +207,7 @@ def _encode(
             sound_stream = container.add_stream("aac", rate=soundtrack.rate, layout=soundtrack.layout)
             sound_stream.codec_context.flags |= Flags.bitexact
         for index, rgb in enumerate(frames):
-            frame = _yuv(rgb)
+            frame = _yuv(rgb, larger)
             frame.pts, frame.time_base = index, 1 / rate
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
@@ -194,16 +216,26 @@ def _encode(
             container.mux(sound_stream.encode(None))
 
 
-def _yuv(rgb: Frames) -> av.VideoFrame:
-    height, width, _ = rgb.shape
-    if height % 2 or width % 2:
-        rgb = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+def _even(side: int) -> int:
+    return side + side % 2
+
+
+def _yuv(rgb: Frames, larger: Upsized | None) -> av.VideoFrame:
+    width = height = None
+    if larger and larger.method == "nearest":
+        rgb = repeat(rgb, larger.factor)
+    elif larger:
+        width, height = _even(larger.width * larger.factor), _even(larger.height * larger.factor)
+    if (rgb.shape[0] % 2 or rgb.shape[1] % 2) and width is None:
+        rgb = np.pad(rgb, ((0, rgb.shape[0] % 2), (0, rgb.shape[1] % 2), (0, 0)), mode="edge")
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
     return frame.reformat(
+        width=width,
+        height=height,
         format="yuv420p",
         dst_colorspace="ITU709",
         dst_color_range="MPEG",
-        interpolation="BICUBIC",
+        interpolation="LANCZOS" if width else "BICUBIC",
         threads=1,  # the conversion must not depend on how many cores there are
     )
 

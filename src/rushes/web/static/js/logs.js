@@ -104,7 +104,7 @@ function say() {
   if (list && !shown && !none) {
     fill(list, h("div", { class: "log-none" }, data.filtered
       ? h("p", {}, "No line fits. ", data.tail === null ? null : "New ones that do will show here. ", h("a", { href: "/logs" }, "Show all lines"))
-      : h("p", {}, "No log lines yet. Any OpenTelemetry exporter can send some; or make a video: ", h("code", {}, 'rushes generate "a red ball rolls down a green hill"'))));
+      : h("p", {}, "No log lines yet. Any OpenTelemetry exporter can send some; or make a video: ", h("code", {}, 'rushes generate "a blue square moves left" --model OPENSORA'))));
   }
   count.textContent = shown ? `${shown === 1 ? "1 line" : `${shown} lines`}${shown >= BACKLOG && data.tail === null ? ", the newest that fit" : ""}` : "";
 }
