@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SIZE, FRAMES = 64, 25
 CHANNELS = 12
-VAE_STEPS = 2400
+VAE_STEPS = 1600  # of each process
 
 
 def make_vae() -> Any:
@@ -38,6 +38,13 @@ def make_vae() -> Any:
     )
 
 
+def importance(pixels: torch.Tensor) -> torch.Tensor:
+    """Weights of mean 1: what is not the clip's commonest brightness, mostly things, counts four times as much."""
+    usual = pixels.flatten(2).median(dim=2).values[:, :, None, None, None]
+    weight = 1 + 3 * ((pixels - usual).abs().amax(dim=1, keepdim=True) > 0.2).float()
+    return weight / weight.mean()
+
+
 def train_vae(out: Path) -> Any:
     """The VAE alone, on short pieces of clips."""
     torch.manual_seed(run.SEED)
@@ -45,9 +52,9 @@ def train_vae(out: Path) -> Any:
 
     def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         rng, noise = run.step_rng(2, step)
-        clips, frames = (2, 7) if step % 3 else (1, 13)
+        count, frames = (2, 7) if step % 3 else (1, 13)
         pieces = []
-        for _ in range(clips):
+        for _ in range(count):
             first = rng.uniform(0, 1 - (frames - 1) / (FRAMES - 1))
             times = (first + np.arange(frames) / (FRAMES - 1)).astype(np.float32)
             pieces.append(world.render(world.scene(int(rng.integers(2**40))), SIZE, times=times))
@@ -57,9 +64,11 @@ def train_vae(out: Path) -> Any:
             mean, spread = posterior.mean.float(), posterior.std.float()
             latents = mean + spread * torch.randn(mean.shape, generator=noise)
             drawn = vae.decode(latents).sample.float()
-        square = (drawn - pixels).square().mean()
+        error = drawn - pixels
+        square = error.square().mean()
+        weight = importance(pixels)
         divergence = 0.5 * (mean.square() + spread.square() - 1 - 2 * spread.log()).mean()
-        loss = functional.l1_loss(drawn, pixels) + 4 * square + 2e-4 * divergence
+        loss = (weight * error.abs()).mean() + 4 * (weight * error.square()).mean() + 2e-4 * divergence
         return loss, {"psnr": float(10 * torch.log10(4 / square.detach())), "kl": float(divergence.detach())}
 
     run.Training("vae", out, {"vae": vae}, loss_of, VAE_STEPS, rate=1.5e-3, decay=0.995).run()
@@ -70,7 +79,8 @@ def train_vae(out: Path) -> Any:
 
 TEXT_WIDTH, TEXT_LENGTH = 96, 256
 STEPS, BATCH = 5000, 16  # the batch is each process's
-CLIPS_FIRST, CLIPS = 256, 8192  # each process's; two more with every step
+CLIPS_FIRST, CLIPS = 512, 3072  # each process's; one more with every step
+FOCUS = 0.75  # the share of plain clips: what most prompts ask for
 LATENT_FRAMES = (FRAMES - 1) // 6 + 1
 
 
@@ -98,10 +108,13 @@ def make_transformer() -> Any:
 
 
 def make_scheduler() -> Any:
-    """Flow matching that runs from noise at time 0 to pictures at 1000, as the pipeline has it."""
+    """Flow matching from noise at time 1000 to pictures at 0.
+
+    The pipeline takes half of its steps between noise and 97.5 % noise; this shift has them reach down to 80 %.
+    """
     from diffusers import FlowMatchEulerDiscreteScheduler
 
-    return FlowMatchEulerDiscreteScheduler(invert_sigmas=True)
+    return FlowMatchEulerDiscreteScheduler(shift=0.1)
 
 
 class Joint:
@@ -194,22 +207,21 @@ def train_transformer(out: Path, vae: Any) -> tuple[Any, Any, Any]:
 
     def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         rng, noise_rng = run.step_rng(4, step)
-        available = CLIPS_FIRST + step // 8 * 16
+        available = CLIPS_FIRST + step // 16 * 16
         data.grow(available)
-        clean, said = data.batch(rng, BATCH, available, 0.75 if step < 0.75 * STEPS else 0.5)
+        clean, said = data.batch(rng, BATCH, available, FOCUS)
         ids, mask = text.tokens(tokenizer, said)
         noise = torch.randn(clean.shape, generator=noise_rng)
         even = (torch.arange(BATCH) + torch.rand(BATCH, generator=noise_rng)) / BATCH
-        # Half of the pipeline's steps lie in the first fortieth of the way.
-        time = torch.where(torch.rand(BATCH, generator=noise_rng) < 0.25, even * 0.05, even)
+        time = 3 * even / (1 + 2 * even)  # what the text decides is decided in the noise
         share = time.view(-1, 1, 1, 1, 1)
-        noisy = (1 - share) * noise + share * clean
+        noisy = (1 - share) * clean + share * noise
         with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             words = encoder(ids, attention_mask=mask)[0]
             predicted = compiled(
                 noisy, words, timestep=time * 1000, encoder_attention_mask=mask.bool(), return_dict=False
             )[0]
-        return functional.mse_loss(predicted.float(), clean - noise), {}
+        return functional.mse_loss(predicted.float(), noise - clean), {}
 
     both = {"transformer": transformer, "encoder": encoder}
     run.Training("transformer", out, both, loss_of, STEPS, rate=2e-3, muon=True, warmup=200).run()
@@ -243,5 +255,5 @@ def task(out: Path) -> None:
 
 if __name__ == "__main__":
     given = run.arguments(__doc__)
-    run.together(1, train_vae, given.out)
+    run.together(given.processes, train_vae, given.out)
     run.together(given.processes, task, given.out)
