@@ -24,6 +24,7 @@ SCHEDULERS = (
     "EulerAncestralDiscreteScheduler",
     "HeunDiscreteScheduler",
 )
+STOCHASTIC = "FlowMatchEulerDiscreteScheduler"  # with new noise at each step
 
 
 def _backend(name: str, root: Path, scheduler: str | None = None) -> DiffusersBackend:
@@ -31,7 +32,8 @@ def _backend(name: str, root: Path, scheduler: str | None = None) -> DiffusersBa
     made.load("all")
     if scheduler is not None:
         pipe = made.pipeline("generate")
-        pipe.scheduler = getattr(diffusers, scheduler).from_config(pipe.scheduler.config)
+        noisy = {"stochastic_sampling": True} if scheduler == STOCHASTIC else {}
+        pipe.scheduler = getattr(diffusers, scheduler).from_config(pipe.scheduler.config, **noisy)
     return made
 
 
@@ -71,7 +73,10 @@ def _same(one: models.Latents, other: models.Latents) -> bool:
 
 @pytest.mark.parametrize(
     ("name", "scheduler"),
-    [("MOCHI1", None), ("LTX2", None), *(("OPENSORA", scheduler) for scheduler in (None, *SCHEDULERS))],
+    [
+        *((name, scheduler) for name in ("MOCHI1", "LTX2") for scheduler in (None, STOCHASTIC)),
+        *(("OPENSORA", scheduler) for scheduler in (None, *SCHEDULERS)),
+    ],
 )
 def test_a_loop_goes_on_from_any_step_to_the_same_video(
     name: str, scheduler: str | None, checkpoints: Path, tmp_path: Path, recorded: Recorded

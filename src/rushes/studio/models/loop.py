@@ -160,6 +160,9 @@ class Loop:
             restored = resume.tensors[f"output.{number}"].to(self._pipe._execution_device)  # noqa: SLF001
             self._outputs.append(restored)
             return (restored,)
+        if scheduler.config.get("stochastic_sampling"):
+            # Such a flow's pipeline hands on no generator: the noise would be the process's, whatever the seed.
+            kwargs.setdefault("generator", self._generator)
         result = compute(*args, **kwargs)
         self._outputs.append(result[0])
         return result
