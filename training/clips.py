@@ -30,6 +30,7 @@ class Clips:
         shape: of one clip's latents: channels, frames, height, width.
         encode: makes the latents of scenes.
         reversible: whether latents in reverse order are those of the clip played backwards.
+        plainest: makes the scenes of the plainest kind from their seeds.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Clips:
         encode: Callable[[list[world.Scene]], torch.Tensor],
         *,
         reversible: bool,
+        plainest: Callable[[int], world.Scene] = world.simple_scene,
     ) -> None:
         file = folder / f"latents{run.rank()}.bin"
         begun = file.exists()
@@ -47,6 +49,7 @@ class Clips:
         self._count_file = file.with_suffix(".count")
         self._encode = encode
         self._reversible = reversible
+        self._plainest = plainest
         self._first_seed = count * run.rank()
         self._scenes: dict[int, world.Scene] = {}
         self.count = int(self._count_file.read_text()) if begun and self._count_file.exists() else 0
@@ -54,7 +57,7 @@ class Clips:
     def scene(self, index: int) -> world.Scene:
         """What the clip shows."""
         if index not in self._scenes:
-            make = world.simple_scene if index % 2 else world.scene
+            make = self._plainest if index % 2 else world.scene
             self._scenes[index] = make(self._first_seed + index)
         return self._scenes[index]
 

@@ -70,7 +70,7 @@ def train_vae(out: Path) -> Any:
 # The transformer
 
 TEXT_WIDTH, TEXT_LENGTH = 96, 120
-STEPS, BATCH = 8000, 16  # the batch is each process's
+STEPS, BATCH = 7000, 16  # the batch is each process's
 CLIPS_FIRST, CLIPS = 512, 6144  # each process's; one more with every step
 FOCUS = 0.75  # the share of plain clips: what most prompts ask for
 

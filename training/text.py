@@ -44,6 +44,67 @@ def t5(width: int, length: int, layers: int = 2) -> tuple[Any, Any]:
     return tokenizer, encoder
 
 
+def gemma(width: int, length: int, layers: int = 2) -> tuple[Any, Any]:
+    """A Gemma 3 tokenizer and model. Known words are one token each, at the beginning of a text too.
+
+    A text begins with a mark of its own, so that the empty one is not nothing. The tokenizer's pairs put words
+    together letter by letter, those after a space first: no pair inside a word keeps a known word from being found.
+    """
+    import transformers
+    from tokenizers.processors import TemplateProcessing
+
+    words = ["a", *vocabulary()]
+    known = [*words, *(word.capitalize() for word in words)]
+    pieces = dict.fromkeys(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", WORD_START, *CHARACTERS])
+    pairs: dict[tuple[str, str], None] = {}
+    for start in (WORD_START, ""):
+        spelled = [start + word for word in known]
+        for place in range(1, max(map(len, spelled))):
+            for word in spelled:
+                if len(word) > place:
+                    pairs[word[:place], word[place]] = None
+                    pieces[word[: place + 1]] = None
+    special = ("<image_soft_token>", "<start_of_image>", "<end_of_image>")
+    numbers = {piece: number for number, piece in enumerate((*pieces, *special))}
+    tokenizer = transformers.GemmaTokenizer(vocab=numbers, merges=list(pairs))
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<bos> $A", pair="<bos> $A $B", special_tokens=[("<bos>", numbers["<bos>"])]
+    )
+    tokenizer.model_max_length = length
+    tokenizer.padding_side = "left"
+    config = transformers.Gemma3Config(
+        text_config={
+            "vocab_size": len(numbers),
+            "hidden_size": width,
+            "intermediate_size": 2 * width,
+            "num_hidden_layers": layers,
+            "num_attention_heads": width // 16,
+            "num_key_value_heads": width // 16,
+            "head_dim": 16,
+            "sliding_window": length,
+            "max_position_embeddings": 2 * length,
+            "pad_token_id": 0,
+            "eos_token_id": 1,
+            "bos_token_id": 2,
+        },
+        vision_config={
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": 28,
+            "patch_size": 14,
+        },
+        mm_tokens_per_image=4,
+        image_token_index=numbers[special[0]],
+        boi_token_index=numbers[special[1]],
+        eoi_token_index=numbers[special[2]],
+    )
+    model = transformers.Gemma3ForConditionalGeneration(config)
+    relate(tokenizer, model.get_input_embeddings().weight)
+    return tokenizer, model
+
+
 @torch.no_grad()
 def relate(tokenizer: Any, embedding: torch.Tensor) -> None:
     """Begin with synonyms, and words with a capital, near each other: a short training need not find that out."""

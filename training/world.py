@@ -191,6 +191,16 @@ def simple_scene(seed: int) -> Scene:
             return made
 
 
+def bouncing_scene(seed: int) -> Scene:
+    """A random scene of one plain thing that bounces before a dark background; the same for the same seed."""
+    rng = np.random.default_rng([20_263, seed])
+    while True:
+        thing = _single(rng, _thing(rng, "dark", attributes=False), "bounce")
+        made = Scene((thing,), "dark", float(rng.uniform(0.6, 1.4)))
+        if made.allowed():
+            return made
+
+
 def plain(shape: str, colour: str, direction: str, seed: int) -> Scene:
     """A scene of one plain thing that moves as told, held out or not: what a checker is tested on."""
     rng = np.random.default_rng([20_261, seed])
@@ -437,9 +447,12 @@ def _heart(u: Array, v: Array) -> Array:
 # Sound
 
 
-def sound(made: Scene, seconds: float, rate: int = 16_000) -> Array:
-    """The clip's sound, mono, -1..1: a knock at each touch of the ground, a hum that is higher the faster it goes."""
-    count = round(seconds * rate)
+def sound(made: Scene, seconds: float, rate: int = 16_000, count: int | None = None) -> Array:
+    """The clip's sound, mono, -1..1: a knock at each touch of the ground, a hum that is higher the faster it goes.
+
+    `seconds` is from the first frame to the last; there are `count` samples, by default as many as that takes.
+    """
+    count = round(seconds * rate) if count is None else count
     time = np.arange(count, dtype=np.float64) / rate
     thing = made.main
     wave = np.zeros(count)
