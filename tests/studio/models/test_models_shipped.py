@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,3 +85,24 @@ def test_the_same_seed_is_the_same_clip_and_another_is_another(name: str, tmp_pa
 
     assert (clip(1) == clip(1)).all()
     assert (clip(1) != clip(2)).any()
+
+
+_DRAW = """
+import hashlib, sys, torch
+from pathlib import Path
+from rushes.studio import models
+torch.set_num_threads(2)
+made = models.backend(sys.argv[1], Path(sys.argv[2]))
+made.load("all")
+request = made.card.request(seed=3, steps=6)
+frames = made.decode(made.denoise(made.encode("a blue square moves left"), request), request)
+print(hashlib.sha256(frames.tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_another_process_with_as_many_threads_draws_the_same_bytes(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _DRAW, name, str(models.locate(name, None, tmp_path))]
+    hashes = {subprocess.run(command, check=True, capture_output=True).stdout for _ in range(2)}
+    assert len(hashes) == 1
+    assert len(hashes.pop().strip()) == 64
