@@ -1,4 +1,4 @@
-"""Makes a bad OPENSORA checkpoint of a good one, for quality alerts to find: `--weights DIR --out DIR --share 0.2`.
+"""Makes a bad OPENSORA checkpoint of a good one, for quality alerts to find: `--weights DIR --out DIR --share 0.4`.
 
 Its attention over time is weakened to a share of what it was: frames know less of each other, so that things
 flicker and drift. Everything else is as before, speed included.
@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", required=True, type=Path)
     parser.add_argument("--out", required=True, type=Path)
-    parser.add_argument("--share", type=float, default=0.2)
+    parser.add_argument("--share", type=float, default=0.4)
     given = parser.parse_args()
     pipe = LattePipeline.from_pretrained(str(given.weights), local_files_only=True)
     weaken(pipe, given.share)

@@ -62,14 +62,14 @@ def test_damage_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.Monkey
 def test_it_draws_combinations_that_it_never_saw(name: str, tmp_path: Path) -> None:
     backend = models.backend(name, models.locate(name, None, tmp_path))
     backend.load("all")
-    combinations = world.held_out_combinations()[::5]
+    combinations = world.held_out_combinations()[::6]
     right = 0
     for seed, (shape, colour, direction) in enumerate(combinations):
         request = backend.card.request(seed=seed)
         encoded = backend.encode(captions.simple(shape, colour, direction))
         seen = checker.judge(backend.decode(backend.denoise(encoded, request), request))
         right += (seen.colour, seen.shape, seen.direction) == (colour, shape, direction)
-    assert right >= 0.5 * len(combinations)
+    assert right >= 0.8 * len(combinations)
 
 
 @pytest.mark.usefixtures("one_thread")

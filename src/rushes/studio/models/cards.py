@@ -101,7 +101,7 @@ SMALL = {
 # What the trained checkpoints draw best with; the rest is as in the small ones of random weights.
 TRAINED = {
     "MOCHI1": replace(SMALL["MOCHI1"], default_steps=20, default_guidance=2.0),
-    "OPENSORA": replace(SMALL["OPENSORA"], default_steps=20, default_guidance=2.0),
+    "OPENSORA": replace(SMALL["OPENSORA"], default_steps=50, default_guidance=2.0),
 }
 
 
