@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from recording import Recorded
 from rushes.studio.jobs import JobState
-from rushes.studio.keys import forget_old
+from rushes.studio.keys import ApiKey, KeyStore, forget_old
 from studio.gateway.parts import Gateway
 
 GOOD: dict[str, Any] = {"prompt": "zebracanary rolls", "model": "MOCHI1"}
@@ -102,6 +102,25 @@ def test_twins_at_the_same_time_make_one_video(gateway: Gateway) -> None:
     assert len({reply.json()["id"] for reply in replies}) == 1
     assert sum("idempotent-replayed" not in reply.headers for reply in replies) == 1
     assert len(gateway.store.page(key.id).jobs) == 1
+
+
+def test_a_twin_that_takes_the_last_of_the_quota_between_the_two_looks(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, secret = gateway.keys.create("twins", credits=2, quota_per_day=1)
+    verify = KeyStore.verify
+    twins: list[Any] = []
+
+    def late(store: KeyStore, key: ApiKey, cost: int) -> None:
+        if not twins:
+            monkeypatch.setattr(KeyStore, "verify", verify)
+            twins.append(_post(gateway.client(secret), "order"))
+        verify(store, key, cost)
+
+    monkeypatch.setattr(KeyStore, "verify", late)
+    reply = _post(gateway.client(secret), "order")
+    assert (reply.status_code, reply.headers.get("idempotent-replayed")) == (200, "true")
+    assert reply.json()["id"] == twins[0].json()["id"]
 
 
 def test_a_deleted_video_is_not_made_again(gateway: Gateway) -> None:

@@ -102,13 +102,14 @@ class Submission:
         if named is not None and (job := await self._earlier(named)):
             return Accepted(job, str(fields["prompt"]), replayed=True)
         wanted = parse_request(fields, self.cards, key_tier=key.tier, unavailable=self.unavailable)
-        await run_in_threadpool(self._check_depth, wanted.tier)
-        picture = None
-        if wanted.reference is not None:
-            picture = await run_in_threadpool(fitted, wanted.reference, wanted.width, wanted.height)
         try:
+            await run_in_threadpool(self._check_depth, wanted.tier)
+            picture = None
+            if wanted.reference is not None:
+                picture = await run_in_threadpool(fitted, wanted.reference, wanted.width, wanted.height)
             job = await self._reserve(key, wanted, root, named, picture)
-        except AlreadySubmittedError:  # by its twin, between the two looks
+        except (AlreadySubmittedError, errors.ApiError):
+            # Its twin may have come between the two looks, and taken the place or the quota that this one lacks.
             job = None if named is None else await self._earlier(named)
             if job is None:
                 raise
