@@ -66,8 +66,10 @@ def test_every_reply_is_as_described(
         gateway.limiter_clock.now += 3600
         if video_id is not None and mode is POSITIVE and "video_id" in case.path_parameters:
             case.path_parameters["video_id"] = video_id
+        # A case whose fault is that it brings no key is sent without one.
+        keyed = mode is POSITIVE or any(name.lower() == "authorization" for name in case.headers or {})
         case.call_and_validate(
-            headers={"Authorization": f"Bearer {gateway.secret}"},
+            headers={"Authorization": f"Bearer {gateway.secret}"} if keyed else {},
             # Each model has limits of its own, finer than the description's.
             excluded_checks=[positive_data_acceptance],
         )
