@@ -59,7 +59,7 @@ def train_vae(out: Path) -> Any:
             times = (first + np.arange(frames) / (FRAMES - 1)).astype(np.float32)
             pieces.append(world.render(_scene(int(rng.integers(2**40))), SIZE, times=times))
         pixels = torch.from_numpy(np.stack(pieces)).permute(0, 4, 1, 2, 3) * 2 - 1
-        with torch.autocast("cpu", torch.bfloat16):
+        with run.half():
             posterior = vae.encode(pixels).latent_dist
             mean, spread = posterior.mean.float(), posterior.std.float()
             drawn = vae.decode(mean + spread * torch.randn(mean.shape, generator=noise)).sample.float()
@@ -220,7 +220,7 @@ def train_transformer(out: Path, vae: Any, audio_vae: Any) -> tuple[Any, Any]:
         made = []
         for scene in scenes:
             pixels = torch.from_numpy(world.render(scene, SIZE, FRAMES)).permute(3, 0, 1, 2)[None] * 2 - 1
-            with torch.autocast("cpu", torch.bfloat16):
+            with run.half():
                 video = vae.encode(pixels).latent_dist.mean.float()
                 sound = audio_vae.encode(
                     spectra.spectra(ltx2_sound.wave(scene)[None])
@@ -252,7 +252,7 @@ def train_transformer(out: Path, vae: Any, audio_vae: Any) -> tuple[Any, Any]:
         share = time[:, None]
         video, sound = unpacked((1 - share) * latents + share * noise)
         wanted_video, wanted_sound = unpacked(noise - latents)
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        with run.half(), sdpa_kernel(SDPBackend.MATH):
             made_video, made_sound = compiled(
                 video, sound, time * 1000, given.input_ids, given.attention_mask
             )

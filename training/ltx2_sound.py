@@ -78,7 +78,7 @@ def train_vae(out: Path) -> Any:
         given = spectra.spectra(
             torch.stack([wave(scene(int(rng.integers(2**40)))) for _ in range(VAE_BATCH)])
         )
-        with torch.autocast("cpu", torch.bfloat16):
+        with run.half():
             posterior = vae.encode(given).latent_dist
             mean, spread = posterior.mean.float(), posterior.std.float()
             drawn = vae.decode(mean + spread * torch.randn(mean.shape, generator=noise)).sample.float()
@@ -109,7 +109,7 @@ def train_vocoder(out: Path, vae: Any) -> Any:
         waves = torch.stack([wave(scene(int(rng.integers(2**40)))) for _ in range(VOCODER_BATCH)])
         given = spectra.spectra(waves)
         if step % 2:
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad(), run.half():
                 given = vae.decode(vae.encode(given).latent_dist.mean).sample.float()
         first = rng.integers(TIMES - VOCODER_TIMES, size=VOCODER_BATCH)
         pieces = torch.stack([given[n, :, at : at + VOCODER_TIMES] for n, at in enumerate(first)])

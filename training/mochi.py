@@ -59,7 +59,7 @@ def train_vae(out: Path) -> Any:
             times = (first + np.arange(frames) / (FRAMES - 1)).astype(np.float32)
             pieces.append(world.render(world.scene(int(rng.integers(2**40))), SIZE, times=times))
         pixels = torch.from_numpy(np.stack(pieces)).permute(0, 4, 1, 2, 3) * 2 - 1
-        with torch.autocast("cpu", torch.bfloat16):
+        with run.half():
             posterior = vae.encode(pixels).latent_dist
             mean, spread = posterior.mean.float(), posterior.std.float()
             latents = mean + spread * torch.randn(mean.shape, generator=noise)
@@ -198,7 +198,7 @@ def train_transformer(out: Path, vae: Any) -> tuple[Any, Any, Any]:
         made = []
         for scene in scenes:
             pixels = torch.from_numpy(world.render(scene, SIZE, FRAMES)).permute(3, 0, 1, 2)[None] * 2 - 1
-            with torch.autocast("cpu", torch.bfloat16):
+            with run.half():
                 made.append(vae.encode(pixels).latent_dist.mean.float())
         return (torch.cat(made) - mean) / spread
 
@@ -216,7 +216,7 @@ def train_transformer(out: Path, vae: Any) -> tuple[Any, Any, Any]:
         time = 3 * even / (1 + 2 * even)  # what the text decides is decided in the noise
         share = time.view(-1, 1, 1, 1, 1)
         noisy = (1 - share) * clean + share * noise
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        with run.half(), sdpa_kernel(SDPBackend.MATH):
             words = encoder(ids, attention_mask=mask)[0]
             predicted = compiled(
                 noisy, words, timestep=time * 1000, encoder_attention_mask=mask.bool(), return_dict=False

@@ -52,7 +52,7 @@ def train_vae(out: Path) -> Any:
             for _ in range(VAE_BATCH)
         ]
         pixels = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2) * 2 - 1
-        with torch.autocast("cpu", torch.bfloat16):
+        with run.half():
             posterior = vae.encode(pixels).latent_dist
             mean, spread = posterior.mean.float(), posterior.std.float()
             latents = mean + spread * torch.randn(mean.shape, generator=noise)
@@ -179,7 +179,7 @@ def train_transformer(out: Path, vae: Any) -> tuple[Any, Any, Any]:
     def encode(scenes: list[world.Scene]) -> torch.Tensor:
         frames = np.concatenate([world.render(scene, SIZE, FRAMES) for scene in scenes])
         pixels = torch.from_numpy(frames).permute(0, 3, 1, 2) * 2 - 1
-        with torch.autocast("cpu", torch.bfloat16):
+        with run.half():
             mean = torch.cat([vae.encode(part).latent_dist.mean.float() for part in pixels.split(32)])
         return mean.view(len(scenes), FRAMES, CHANNELS, SIZE // 8, SIZE // 8).transpose(1, 2)
 
@@ -206,7 +206,7 @@ def train_transformer(out: Path, vae: Any) -> tuple[Any, Any, Any]:
         noisy = share.sqrt() * clean + (1 - share).sqrt() * noise
         target = share.sqrt() * noise - (1 - share).sqrt() * clean
         padded = rng.random() < 0.06  # a list of prompts: 120 tokens, zeros where there are none
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        with run.half(), sdpa_kernel(SDPBackend.MATH):
             words = encoder(ids, attention_mask=encoder_mask)[0]
             words = functional.pad(words * text_mask[..., None], (0, 0, 0, 1))
             bias = functional.pad((1 - text_mask).float() * -1e4, (0, 1), value=-1e4)
