@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from training import clips, ltx2_sound, package, principal, run, spectra, text, world
+from training import clips, ltx2_sound, package, painting, principal, run, spectra, text, world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +57,7 @@ def train_vae(out: Path) -> Any:
         for _ in range(count):
             first = rng.uniform(0, 1 - (frames - 1) / (FRAMES - 1))
             times = (first + np.arange(frames) / (FRAMES - 1)).astype(np.float32)
-            pieces.append(world.render(_scene(int(rng.integers(2**40))), SIZE, times=times))
+            pieces.append(painting.render(_scene(int(rng.integers(2**40))), SIZE, times=times))
         pixels = torch.from_numpy(np.stack(pieces)).permute(0, 4, 1, 2, 3) * 2 - 1
         with run.half():
             posterior = vae.encode(pixels).latent_dist
@@ -82,7 +82,7 @@ def whiten(vae: Any) -> None:
     """Turn the latents to their principal components (see `principal`); their means go where the pipeline looks."""
     means = []
     for seed in range(48):
-        pixels = torch.from_numpy(world.render(_scene(2**41 + seed), SIZE, FRAMES)).permute(3, 0, 1, 2)
+        pixels = torch.from_numpy(painting.render(_scene(2**41 + seed), SIZE, FRAMES)).permute(3, 0, 1, 2)
         means.append(vae.encode(pixels[None] * 2 - 1).latent_dist.mean)
     turn = principal.turn(torch.cat(means))
     made, read = vae.encoder.conv_out.conv, vae.decoder.conv_in.conv
@@ -219,7 +219,7 @@ def train_transformer(out: Path, vae: Any, audio_vae: Any) -> tuple[Any, Any]:
     def encode(scenes: list[world.Scene]) -> torch.Tensor:
         made = []
         for scene in scenes:
-            pixels = torch.from_numpy(world.render(scene, SIZE, FRAMES)).permute(3, 0, 1, 2)[None] * 2 - 1
+            pixels = torch.from_numpy(painting.render(scene, SIZE, FRAMES)).permute(3, 0, 1, 2)[None] * 2 - 1
             with run.half():
                 video = vae.encode(pixels).latent_dist.mean.float()
                 sound = audio_vae.encode(

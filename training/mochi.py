@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from training import clips, package, principal, run, text, world
+from training import clips, package, painting, principal, run, text, world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +57,7 @@ def train_vae(out: Path) -> Any:
         for _ in range(count):
             first = rng.uniform(0, 1 - (frames - 1) / (FRAMES - 1))
             times = (first + np.arange(frames) / (FRAMES - 1)).astype(np.float32)
-            pieces.append(world.render(world.scene(int(rng.integers(2**40))), SIZE, times=times))
+            pieces.append(painting.render(world.scene(int(rng.integers(2**40))), SIZE, times=times))
         pixels = torch.from_numpy(np.stack(pieces)).permute(0, 4, 1, 2, 3) * 2 - 1
         with run.half():
             posterior = vae.encode(pixels).latent_dist
@@ -167,7 +167,9 @@ def whiten(vae: Any) -> None:
     """
     means = []
     for seed in range(48):
-        pixels = torch.from_numpy(world.render(world.scene(2**41 + seed), SIZE, FRAMES)).permute(3, 0, 1, 2)
+        pixels = torch.from_numpy(painting.render(world.scene(2**41 + seed), SIZE, FRAMES)).permute(
+            3, 0, 1, 2
+        )
         means.append(vae.encode(pixels[None] * 2 - 1).latent_dist.mean)
     turn = principal.turn(torch.cat(means))
     made, read = vae.encoder.proj_out, vae.decoder.conv_in
@@ -197,7 +199,7 @@ def train_transformer(out: Path, vae: Any) -> tuple[Any, Any, Any]:
     def encode(scenes: list[world.Scene]) -> torch.Tensor:
         made = []
         for scene in scenes:
-            pixels = torch.from_numpy(world.render(scene, SIZE, FRAMES)).permute(3, 0, 1, 2)[None] * 2 - 1
+            pixels = torch.from_numpy(painting.render(scene, SIZE, FRAMES)).permute(3, 0, 1, 2)[None] * 2 - 1
             with run.half():
                 made.append(vae.encode(pixels).latent_dist.mean.float())
         return (torch.cat(made) - mean) / spread

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from training import clips, package, principal, run, text, world
+from training import clips, package, painting, principal, run, text, world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,9 +46,9 @@ def train_vae(out: Path) -> Any:
     def loss_of(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         rng, noise = run.step_rng(1, step)
         frames = [
-            world.render(world.scene(int(rng.integers(2**40))), SIZE, times=rng.random(1, dtype=np.float32))[
-                0
-            ]
+            painting.render(
+                world.scene(int(rng.integers(2**40))), SIZE, times=rng.random(1, dtype=np.float32)
+            )[0]
             for _ in range(VAE_BATCH)
         ]
         pixels = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2) * 2 - 1
@@ -122,7 +122,7 @@ def make_scheduler() -> Any:
 @torch.no_grad()
 def whiten(vae: Any) -> None:
     """Turn the latents to their principal components (see `principal`), in the 1x1 convolutions."""
-    frames = np.concatenate([world.render(world.scene(2**41 + seed), SIZE, 2) for seed in range(256)])
+    frames = np.concatenate([painting.render(world.scene(2**41 + seed), SIZE, 2) for seed in range(256)])
     pixels = torch.from_numpy(frames).permute(0, 3, 1, 2) * 2 - 1
     turn = principal.turn(torch.cat([vae.encode(part).latent_dist.mean for part in pixels.split(64)]))
     into, out_of = vae.quant_conv, vae.post_quant_conv
@@ -177,7 +177,7 @@ def train_transformer(out: Path, vae: Any) -> tuple[Any, Any, Any]:
 
     @torch.no_grad()
     def encode(scenes: list[world.Scene]) -> torch.Tensor:
-        frames = np.concatenate([world.render(scene, SIZE, FRAMES) for scene in scenes])
+        frames = np.concatenate([painting.render(scene, SIZE, FRAMES) for scene in scenes])
         pixels = torch.from_numpy(frames).permute(0, 3, 1, 2) * 2 - 1
         with run.half():
             mean = torch.cat([vae.encode(part).latent_dist.mean.float() for part in pixels.split(32)])

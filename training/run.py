@@ -175,7 +175,9 @@ class Training:
 def half() -> torch.autocast:
     """Computes with bfloat16 where the processor can; without such instructions it would take fifty times as long."""
     able = torch.cpu.get_capabilities()
-    return torch.autocast("cpu", torch.bfloat16, enabled=bool(able.get("avx512_bf16") or able.get("amx_bf16")))
+    return torch.autocast(
+        "cpu", torch.bfloat16, enabled=bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    )
 
 
 def share_gradients(module: nn.Module, workers: int) -> None:

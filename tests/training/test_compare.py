@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from training import compare, world
+from training import compare, painting, world
 
 
 def _clip(seed: int = 1) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return (world.render(world.simple_scene(seed)) * 255).astype(np.uint8)
+    return (painting.render(world.simple_scene(seed)) * 255).astype(np.uint8)
 
 
 def test_what_moves_is_steady_and_what_changes_is_not() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training import captions, checker, world
+from training import captions, checker, painting, world
 
 
 def _bytes(clip: world.Array) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -22,7 +22,7 @@ def test_a_seed_is_a_scene() -> None:
     assert made == [world.scene(seed) for seed in seeds]
     assert len(set(made)) == len(made)
     once, again = (
-        hashlib.sha256(_bytes(world.render(made[3], 32, 4)).tobytes()).hexdigest() for _ in range(2)
+        hashlib.sha256(_bytes(painting.render(made[3], 32, 4)).tobytes()).hexdigest() for _ in range(2)
     )
     assert once == again
 
@@ -44,7 +44,7 @@ def test_training_never_sees_what_is_held_out() -> None:
 @given(st.integers(0, 2**40))
 def test_backwards_is_the_same_clip_backwards(seed: int) -> None:
     made = world.scene(seed)
-    forwards, backwards = (world.render(one, 32, 7) for one in (made, made.reversed()))
+    forwards, backwards = (painting.render(one, 32, 7) for one in (made, made.reversed()))
     # A lattice that the camera passes is drawn from where the first frame has it.
     if not made.pan and not made.main.turns:
         assert np.abs(forwards[::-1] - backwards).max() < 0.02
@@ -88,7 +88,7 @@ def test_the_checker_sees_what_is_shown(quality: str) -> None:
         shape = world.SHAPES[index % 8]
         colour = tuple(world.COLOURS)[index % 9]
         direction = tuple(world.DIRECTIONS)[(index * 3 + index // 8) % 8]
-        clip = world.render(world.plain(shape, colour, direction, 90_000 + index), frames=8)
+        clip = painting.render(world.plain(shape, colour, direction, 90_000 + index), frames=8)
         if quality == "degraded":  # blurred and noisy
             for axis in (1, 2):
                 clip = (np.roll(clip, 1, axis) + 2 * clip + np.roll(clip, -1, axis)) / 4
@@ -104,7 +104,7 @@ def test_the_checker_is_not_easily_pleased() -> None:
     assert noise.shape == ""
     grey = checker.judge(np.full((8, 64, 64, 3), 90, dtype=np.uint8))
     assert (grey.colour, grey.shape, grey.direction) == ("", "", "")
-    still = world.render(world.plain("heart", "green", "left", 3), frames=1).repeat(8, axis=0)
+    still = painting.render(world.plain("heart", "green", "left", 3), frames=1).repeat(8, axis=0)
     assert checker.judge(_bytes(still)).direction == "still"
     with pytest.raises(ValueError, match="uint8"):
         checker.judge(np.zeros((8, 64, 64)))  # type: ignore[arg-type]
