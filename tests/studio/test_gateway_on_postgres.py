@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,30 +10,21 @@ import pytest
 import sqlalchemy as sa
 from cryptography.fernet import Fernet
 
-from postgres_process import PostgresProcess, installed
+from postgres_process import PostgresProcess
 from rushes.studio.jobs import open_database, remove_unused
 from rushes.studio.jobs.unused import alone_with
 from rushes.studio.keys import AlreadySubmittedError, KeyStore, Repeatable
 from rushes.studio.webhooks import Endpoints, Outbox
 from rushes.studio.webhooks.table import outbox
-from studio_processes import eventually
 
-pytestmark = pytest.mark.skipif(installed() is None, reason="PostgreSQL is not installed")
 NOW_NS = 1_767_960_000_000_000_000
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.Engine]:
-    server = PostgresProcess(tmp_path_factory.mktemp("postgres") / "server")
-    server.start()
-    try:
-        eventually(lambda: server.answers() or None, seconds=60, what="PostgreSQL")
-        engine = open_database(server.url)
-        yield engine
-        engine.dispose()
-    finally:
-        server.send(signal.SIGINT)
-        server.wait()
+@pytest.fixture
+def engine(postgres: PostgresProcess) -> Iterator[sa.Engine]:
+    engine = open_database(postgres.new_database())
+    yield engine
+    engine.dispose()
 
 
 def test_a_secret_is_rotated(engine: sa.Engine) -> None:

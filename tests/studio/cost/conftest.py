@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +16,8 @@ T0 = 1_767_960_000 * SECOND
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = open_database(f"sqlite:///{tmp_path}/studio.db")
+def engine(url: str) -> Iterator[sa.Engine]:
+    engine = open_database(url)
     yield engine
     engine.dispose()
 

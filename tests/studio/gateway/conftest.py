@@ -12,15 +12,15 @@ import uvicorn
 from cryptography.fernet import Fernet
 
 from rushes.studio.gateway import create_app
-from rushes.studio.jobs import Job, JobStore, Outlook, open_database
+from rushes.studio.jobs import POLICIES, Job, JobStore, Outlook, TierPolicy, open_database
 from rushes.studio.keys import KeyStore, RateLimiter
 from rushes.studio.storage import Media
 from studio.gateway.parts import CARDS, PRICES, Gateway, Seconds
 
 
 @pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[Gateway]:
-    engine = open_database(f"sqlite:///{tmp_path}/studio.db")
+def gateway(url: str, tmp_path: Path) -> Iterator[Gateway]:
+    engine = open_database(url)
     keys = KeyStore(engine)
     key, secret = keys.create("ci", tier="premium", rate_limit_per_minute=600, credits=1000)
     store = JobStore(engine, prompt_key=Fernet.generate_key())
@@ -34,7 +34,7 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
         media=media,
         prices=PRICES,
         on_cancelled=cancelled.append,
-        outlook=Outlook(engine, max_queued=40),
+        outlook=Outlook(engine, policies=POLICIES | {"free": TierPolicy(max_queued=3)}, max_queued=40),
         hash_key=b"k" * 32,
         limiter=RateLimiter(clock),
     )

@@ -57,6 +57,7 @@ def _post(gateway: Gateway, file: bytes, **fields: str) -> Any:
     return gateway.client().post("/v1/videos", data=GOOD | fields, files={"input_reference": ("a.png", file)})
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # PostgreSQL's files are not the test's to read
 def test_it_is_kept_encrypted_with_the_job_and_goes_with_it(gateway: Gateway, tmp_path: Path) -> None:
     video_id = _post(gateway, _file(), size="64x32").json()["id"]
     png = gateway.store.picture(video_id)
@@ -70,6 +71,7 @@ def test_it_is_kept_encrypted_with_the_job_and_goes_with_it(gateway: Gateway, tm
     assert gateway.store.picture(video_id) is None
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # PostgreSQL's files are not the test's to read
 @pytest.mark.parametrize("way", ["deleted", "forgotten"])
 def test_what_is_gone_is_gone_from_the_disk(gateway: Gateway, tmp_path: Path, way: str) -> None:
     video_id = _post(gateway, _file()).json()["id"]

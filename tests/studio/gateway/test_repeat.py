@@ -147,6 +147,7 @@ def test_after_a_day_the_key_is_new(gateway: Gateway) -> None:
         assert conn.execute(sa.text("SELECT count(*) FROM idempotency_keys")).scalar() == 0
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # PostgreSQL's files are not the test's to read
 def test_neither_the_key_nor_the_prompt_lie_in_the_database(gateway: Gateway, tmp_path: Path) -> None:
     _post(gateway.client(), "giraffecanary")
     stored = b"".join(path.read_bytes() for path in tmp_path.glob("studio.db*"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from starlette.testclient import TestClient
 
 from recording import Recorded
 from rushes.studio.gateway import create_app
-from studio.gateway.parts import CARDS, Gateway
+from studio.gateway.parts import CARDS, PRICES, Gateway
 
 PART = b'--x\r\ncontent-disposition: form-data; name="prompt"\r\n\r\n'
 MODEL = b'--x\r\ncontent-disposition: form-data; name="model"\r\n\r\nLTX2\r\n--x--\r\n'
@@ -225,6 +227,19 @@ def test_a_full_queue_says_when_to_come_back(gateway: Gateway, client: TestClien
     assert gateway.balance() == 1000 - 80
     gateway.store.cancel(last.json()["id"])
     assert client.post("/v1/videos", json=GOOD).status_code == 200
+
+
+def test_a_crowd_does_not_get_past_a_tiers_limit(gateway: Gateway) -> None:
+    client, crowd = gateway.client(), threading.Barrier(8)
+
+    def ask(_: int) -> int:
+        crowd.wait()
+        return client.post("/v1/videos", json=GOOD | {"tier": "free"}).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = sorted(pool.map(ask, range(8)))
+    assert answers == [200] * 3 + [429] * 5
+    assert gateway.balance() == 1000 - 3 * PRICES["MOCHI1"]  # nor do those who were refused pay
 
 
 def test_a_model_without_a_price_is_a_mistake_of_the_settings(gateway: Gateway) -> None:

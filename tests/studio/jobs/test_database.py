@@ -38,6 +38,7 @@ def test_a_database_of_an_older_version_is_brought_up_to_date(tmp_path: Path) ->
     assert "jobs_by_place" in {index["name"] for index in known.get_indexes("jobs")}
     with engine.connect() as conn:
         assert sorted(conn.exec_driver_sql("SELECT queue FROM queue_turns").scalars()) == [
+            "admission",
             "encode",
             "generate",
         ]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rushes.studio.jobs import POLICIES, Job, JobState, Outlook, TierPolicy, WorkerInfo
+from rushes.studio.jobs import POLICIES, Job, JobState, Outlook, QueueFullError, TierPolicy, WorkerInfo
 from rushes.studio.jobs.forecast import Slot, Waiting, play
+from rushes.studio.jobs.rows import COLUMNS
 from rushes.studio.jobs.schedule import Turns
+from rushes.studio.jobs.table import jobs
 from studio.jobs.bench import Bench
 
 SECOND = 10**9
@@ -132,6 +136,36 @@ def test_a_full_tier_and_a_full_queue(bench: Bench) -> None:
     everybody = outlook.full("premium")
     assert everybody is not None
     assert everybody.depth == 4
+
+
+def test_of_two_that_come_at_once_one_is_admitted(bench: Bench, engine: sa.Engine) -> None:
+    outlook = _outlook(bench, max_queued=1)
+    with engine.begin() as conn, ThreadPoolExecutor(1) as pool:
+        outlook.admit(conn, "premium")
+
+        def second() -> None:
+            with engine.begin() as other:
+                outlook.admit(other, "premium")
+
+        waits = pool.submit(second)
+        job = bench.job()
+        conn.execute(sa.insert(jobs).values({name: getattr(job, name) for name in COLUMNS}))
+        conn.commit()
+        with pytest.raises(QueueFullError, match="1 videos are waiting, 1 may"):
+            waits.result()
+
+
+def test_a_queue_that_has_filled_up_since_it_was_looked_at(bench: Bench) -> None:
+    _rendered(bench, 10.0)
+    _worker(bench)
+    outlook = _outlook(bench, max_queued=3)
+    assert outlook.place(bench.accept()) is not None
+    for _ in range(3):
+        last = bench.accept()
+    full = outlook.full("premium")
+    assert full is not None
+    assert full.retry_after_s == pytest.approx(10, abs=0.01)  # two have to begin: the second in 10 s
+    assert _start_s(outlook, last, bench) == pytest.approx(30, abs=0.01)
 
 
 def test_retry_after_is_five_seconds_when_nothing_is_known(bench: Bench) -> None:

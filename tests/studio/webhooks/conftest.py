@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
@@ -136,8 +135,8 @@ class Studio:
 
 
 @pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
-    engine = open_database(f"sqlite:///{tmp_path}/studio.db")
+def studio(url: str) -> Iterator[Studio]:
+    engine = open_database(url)
     clock = Clock()
     keys = KeyStore(engine, clock=clock)
     key, _ = keys.create("ci", credits=1000)

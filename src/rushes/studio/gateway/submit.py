@@ -15,7 +15,7 @@ from rushes.studio.gateway.body import read_fields
 from rushes.studio.gateway.picture import fitted
 from rushes.studio.gateway.repeat import earlier, repeatable
 from rushes.studio.gateway.request import VideoRequest, parse_request
-from rushes.studio.jobs import Job, Stage, new_job_id
+from rushes.studio.jobs import Job, QueueFullError, Stage, new_job_id
 from rushes.studio.keys import (
     AlreadySubmittedError,
     InsufficientCreditsError,
@@ -138,6 +138,7 @@ class Submission:
             def first(conn: sa.Connection) -> None:
                 if named is not None:
                     named.remember(conn, job.id, at_ns=job.accepted_ns)
+                self.outlook.admit(conn, wanted.tier)
 
             await run_in_threadpool(
                 self.store.create,
@@ -149,6 +150,9 @@ class Submission:
             )
         except KeyRefusedError as refusal:
             raise _refused(refusal) from None
+        except QueueFullError as refusal:
+            full = await run_in_threadpool(self.outlook.told, refusal)
+            raise errors.queue_full(full.depth, full.retry_after_s) from None
         return job
 
     def _job(self, key: ApiKey, wanted: VideoRequest, root: tracing.Root, cost: int) -> Job:

@@ -3,7 +3,7 @@
 from rushes.studio.jobs.claims import Claims
 from rushes.studio.jobs.database import DatabaseUnreachableError, open_database
 from rushes.studio.jobs.depth import QueueDepth
-from rushes.studio.jobs.forecast import Outlook, Place
+from rushes.studio.jobs.forecast import Outlook, Place, QueueFullError
 from rushes.studio.jobs.forget import cut_log, forget_prompts
 from rushes.studio.jobs.job import (
     INTERRUPTED,
@@ -55,6 +55,7 @@ __all__ = [
     "Place",
     "PromptUnreadableError",
     "QueueDepth",
+    "QueueFullError",
     "Reaper",
     "Role",
     "Stage",

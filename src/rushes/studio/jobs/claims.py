@@ -29,9 +29,11 @@ from rushes.studio.jobs.schedule import (
 from rushes.studio.jobs.table import jobs, turns, workers
 from rushes.studio.jobs.workers import BEAT_S, info_of
 
-__all__ = ["RENDERING", "Claims", "read_turns"]
+__all__ = ["ADMISSION", "RENDERING", "Claims", "hold_admission", "read_turns"]
 
 RENDERING: Final = (JobState.ASSIGNED, JobState.GENERATING)
+ADMISSION: Final = "admission"
+"""The row of turns of those who come to the queue."""
 _TIMES_ARE_GOOD_S: Final = 5.0
 _FRESH_S: Final = 3 * BEAT_S
 
@@ -150,6 +152,11 @@ class Claims:
 def read_turns(conn: sa.Connection, queue: Queue) -> Turns:
     """How far the tiers have come."""
     return Turns.from_json(conn.execute(sa.select(turns.c.passes).where(turns.c.queue == queue)).scalar_one())
+
+
+def hold_admission(conn: sa.Connection) -> None:
+    """From here on nobody else comes to the queue before this transaction ends: how long it is stays true."""
+    conn.execute(sa.update(turns).where(turns.c.queue == ADMISSION).values(taken=turns.c.taken + 1))
 
 
 def _running(conn: sa.Connection) -> dict[str, int]:

@@ -15,6 +15,7 @@ from sqlalchemy.schema import CreateColumn
 
 # These modules declare their tables in `metadata` when they are imported.
 from rushes.studio.cost import table as _compute_table  # noqa: F401
+from rushes.studio.jobs.claims import ADMISSION
 from rushes.studio.jobs.schedule import QUEUES
 from rushes.studio.jobs.table import turns
 from rushes.studio.keys.table import metadata
@@ -97,7 +98,7 @@ def _add_indexes(engine: sa.Engine) -> None:
 def _add_turns(engine: sa.Engine) -> None:
     with engine.begin() as conn:
         there = set(conn.execute(sa.select(turns.c.queue)).scalars())
-        for queue in QUEUES:
+        for queue in (*QUEUES, ADMISSION):
             if queue not in there:
                 conn.execute(sa.insert(turns).values(queue=queue, taken=0, passes="{}"))
 

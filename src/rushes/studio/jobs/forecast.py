@@ -12,14 +12,14 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from rushes.studio.jobs.claims import RENDERING, read_turns
+from rushes.studio.jobs.claims import RENDERING, hold_admission, read_turns
 from rushes.studio.jobs.job import UNFINISHED, Job, JobState
 from rushes.studio.jobs.render_times import WORK, read_render_times
 from rushes.studio.jobs.schedule import POLICIES, REALTIME, TierPolicy, Turns, in_turn, policy_of
 from rushes.studio.jobs.table import jobs
 from rushes.studio.jobs.workers import WorkerInfo, Workers
 
-__all__ = ["Full", "Outlook", "Place", "Slot", "Waiting", "play"]
+__all__ = ["Full", "Outlook", "Place", "QueueFullError", "Slot", "Waiting", "play"]
 
 _GOOD_FOR_S: Final = 1.0
 _UNKNOWN_S: Final = 5.0
@@ -54,6 +54,16 @@ class Full(NamedTuple):
 
     depth: int
     retry_after_s: float
+
+
+class QueueFullError(Exception):
+    """As many jobs wait as may, of the tier or (None) of all tiers."""
+
+    def __init__(self, tier: str | None, depth: int, most: int) -> None:
+        super().__init__(f"{depth} videos are waiting, {most} may")
+        self.tier: Final = tier
+        self.depth: Final = depth
+        self.most: Final = most
 
 
 def play(
@@ -151,9 +161,10 @@ class Outlook:
         """Where the job is in the queue; None once it is on a worker, or if no worker would take it."""
         if job.state not in _WAITING:
             return None
+        asked = self._monotonic()
         picture = self._picture()
-        if job.id not in picture.places:
-            picture = self._picture(anew=job.accepted_ns > picture.at_ns)
+        if job.id not in picture.tiers:
+            picture = self._picture(since=asked)
         position = picture.places.get(job.id)
         if position is None:
             return None
@@ -161,34 +172,61 @@ class Outlook:
         return Place(position, picture.at_ns + round(start * 1e9) if picture.timed else None)
 
     def full(self, tier: str) -> Full | None:
-        """Whether another job of the tier has to be refused, and when to come again."""
-        limit = policy_of(tier, self._policies).max_queued
+        """Whether another job of the tier has to be refused now, and when to come again."""
         with self._engine.connect() as conn:
-            query = (
-                sa.select(jobs.c.tier, sa.func.count())
-                .where(jobs.c.state.in_(_WAITING))
-                .group_by(jobs.c.tier)
-            )
-            depths = {row.tier: int(row[1]) for row in conn.execute(query)}
-        everybody = sum(depths.values())
+            refusal = self._refusal(conn, tier)
+        return None if refusal is None else self.told(refusal)
+
+    def admit(self, conn: sa.Connection, tier: str) -> None:
+        """Keeps room for one more job of the tier: nobody else is admitted before this transaction ends.
+
+        Raises:
+            QueueFullError: there is none.
+        """
+        hold_admission(conn)
+        if refusal := self._refusal(conn, tier):
+            raise refusal
+
+    def told(self, refusal: QueueFullError) -> Full:
+        """What to tell whoever was refused."""
+        return Full(refusal.depth, self._room_in_s(refusal.tier, refusal.depth - refusal.most + 1))
+
+    def _refusal(self, conn: sa.Connection, tier: str) -> QueueFullError | None:
+        query = (
+            sa.select(jobs.c.tier, sa.func.count()).where(jobs.c.state.in_(_WAITING)).group_by(jobs.c.tier)
+        )
+        depths = {row.tier: int(row[1]) for row in conn.execute(query)}
+        limit, everybody = policy_of(tier, self._policies).max_queued, sum(depths.values())
         for depth, most, of in ((depths.get(tier, 0), limit, tier), (everybody, self._max_queued, None)):
             if most is not None and depth >= most:
-                return Full(depth, self._room_in_s(of, depth - most + 1))
+                return QueueFullError(of, depth, most)
         return None
 
     def _room_in_s(self, tier: str | None, places: int) -> float:
         """Seconds until so many of the waiting jobs have begun."""
+
+        def known(picture: _Picture) -> list[float]:
+            return sorted(s for job, s in picture.starts.items() if tier in {None, picture.tiers[job]})
+
+        asked = self._monotonic()
         picture = self._picture()
-        starts = sorted(s for job, s in picture.starts.items() if tier in {None, picture.tiers[job]})
+        if len(known(picture)) < places:  # the queue has filled up since
+            picture = self._picture(since=asked)
+        starts = known(picture)
         if not picture.timed or len(starts) < places:
             return _UNKNOWN_S
         passed = (self._clock() - picture.at_ns) / 1e9
         return min(_LONGEST_S, max(0.0, starts[places - 1] - passed))
 
-    def _picture(self, *, anew: bool = False) -> _Picture:
+    def _picture(self, *, since: float | None = None) -> _Picture:
+        """The queue as it was a moment ago, or, with `since`, as it was no earlier than then."""
         with self._lock:
             now = self._monotonic()
-            if anew or self._read is None or now - self._read[0] >= _GOOD_FOR_S:
+            if (
+                self._read is None
+                or now - self._read[0] >= _GOOD_FOR_S
+                or (since is not None and self._read[0] <= since)
+            ):
                 self._read = now, self._look()
             return self._read[1]
 

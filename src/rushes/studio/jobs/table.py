@@ -91,7 +91,7 @@ stages: Final = sa.Table(
 )
 
 # One row a queue. Whoever takes a job changes it first, and so holds it until the job is taken: on SQLite as on
-# PostgreSQL, one chooses after the other.
+# PostgreSQL, one chooses after the other. So does whoever adds one, with a row of his own: limits hold to the job.
 turns: Final = sa.Table(
     "queue_turns",
     metadata,
