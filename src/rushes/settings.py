@@ -172,6 +172,7 @@ class Settings(BaseSettings):
     weights: dict[str, Path | None] = Field(default_factory=dict)
     jobs: str | None = None
     storage: str | None = None
+    scratch: Path | None = None  # what passes between a video's workers; on several machines, a folder of all
     blocklist: Path | None = None
     price: int = Field(1, ge=0)  # credits a second of video
     prices: dict[str, int] = Field(default_factory=dict)  # and for single models
@@ -223,6 +224,11 @@ class Settings(BaseSettings):
         if "?" in str(value):
             raise ValueError("the databases in it are opened by URL, so its path can't hold a question mark")
         return value.expanduser().absolute()
+
+    @field_validator("scratch")
+    @classmethod
+    def _absolute_if_any(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser().absolute()
 
     @field_validator("retention", mode="before")
     @classmethod
@@ -327,7 +333,7 @@ class Settings(BaseSettings):
     @property
     def scratch_dir(self) -> Path:
         """What passes between the workers of a job; removed at its end, however it ended."""
-        return self.data_dir / "scratch"
+        return self.scratch or self.data_dir / "scratch"
 
     @property
     def local_file(self) -> Path:

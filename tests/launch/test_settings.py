@@ -29,6 +29,14 @@ def test_flags_beat_variables_beat_the_file(tmp_path: Path, monkeypatch: pytest.
     assert load().weights == {"MOCHI1": tmp_path / "w"}
 
 
+def test_scratch_is_in_the_data_folder_or_where_all_machines_see_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load(data_dir=tmp_path / "data").scratch_dir == tmp_path / "data" / "scratch"
+    monkeypatch.setenv("RUSHES_SCRATCH", "shared")
+    assert load(data_dir=tmp_path / "data").scratch_dir == tmp_path / "shared"
+
+
 def test_a_wrong_value_is_named_with_its_setting() -> None:
     with pytest.raises(SettingsError, match=r"port: .*70000"):
         load(port=70000)

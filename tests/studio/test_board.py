@@ -80,18 +80,21 @@ def test_the_last_word_stands_while_the_database_refuses(
 
 
 def test_the_scratch_folders_of_ended_and_unknown_jobs_are_swept(tmp_path: Path) -> None:
+    running, ended, unknown = (f"video_{digit * 32}" for digit in "abc")
+    theirs = "video_of_somebody_else"  # who keeps it where the settings say that scratch is
+
     class Store:
         """Knows which job is still under way."""
 
         def get(self, job_id: str) -> object:
-            ended = {"video_running": False, "video_ended": True}.get(job_id)
-            return None if ended is None else type("Job", (), {"terminal": ended})()
+            known = {running: False, ended: True}
+            return type("Job", (), {"terminal": known[job_id]})() if job_id in known else None
 
-    for name in ("video_running", "video_ended", "video_unknown"):
+    for name in (running, ended, unknown, theirs):
         (tmp_path / name).mkdir()
         (tmp_path / name / "encoded.safetensors").write_bytes(b"x")
-    assert sorted(sweep(tmp_path, Store())) == ["video_ended", "video_unknown"]  # type: ignore[arg-type]
-    assert [p.name for p in tmp_path.iterdir()] == ["video_running"]
+    assert sorted(sweep(tmp_path, Store())) == [ended, unknown]  # type: ignore[arg-type]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [running, theirs]
     assert sweep(tmp_path / "nowhere", Store()) == []  # type: ignore[arg-type]
 
 
