@@ -332,7 +332,7 @@ def _content(studio: Studio, job: Job) -> bytes:
 
 @pytest.mark.parametrize(
     ("damage", "resumed"),
-    [(None, 6), ("newest", 4), ("all", 0), ("version", 0)],
+    [(None, 6), ("newest", 4), ("all", 0), ("gone", 0), ("version", 0)],
 )
 def test_a_lost_workers_video_goes_on_from_the_last_usable_checkpoint(
     studio: Studio, recorded: Recorded, monkeypatch: pytest.MonkeyPatch, damage: str | None, resumed: int
@@ -353,12 +353,17 @@ def test_a_lost_workers_video_goes_on_from_the_last_usable_checkpoint(
     assert [file.stem for file in files] == ["checkpoint_4", "checkpoint_6"]
     if damage == "version":
         monkeypatch.setattr("diffusers.__version__", "99.0")
+    elif damage == "gone":
+        for file in files:
+            file.unlink()
     elif damage:
         for file in files if damage == "all" else files[-1:]:
             file.write_bytes(file.read_bytes()[:-1])
     recorded.spans.clear()
     series = f'model="OPENSORA",tier="{lost.tier}"'
     before = {name: _value(recorded, name, series) for name in _RECOVERY}
+    book = Book(studio.store.engine)
+    book.reach(job_id, lost.attempt, lost.accepted_ns - 3600 * 10**9)  # silent for an hour, by now
 
     assert studio.store.recover(lost)
     job = studio.generate(job_id)
@@ -368,6 +373,10 @@ def test_a_lost_workers_video_goes_on_from_the_last_usable_checkpoint(
     steps = [s.name for s in recorded.spans.get_finished_spans() if s.name.startswith("step_")]
     assert steps == [f"step_{index}" for index in range(resumed + 1, 10)]
     grown = {name: _value(recorded, name, series) - before[name] for name in _RECOVERY}
+    attempts = {attempt.number: attempt for attempt in book.attempts(job_id)}
+    silent_ns, again = attempts[lost.attempt].end_ns, attempts[job.attempt]
+    seconds = grown.pop("rushes_recovery_duration_seconds_sum")
+    assert (again.start_ns - silent_ns) / 1e9 <= seconds <= (again.end_ns - silent_ns) / 1e9
     assert grown == {
         "checkpoint_recovery_count": float(resumed > 0),
         "rushes_recovered_steps_total": float(resumed),
@@ -378,7 +387,12 @@ def test_a_lost_workers_video_goes_on_from_the_last_usable_checkpoint(
     assert len(saves) == (8 - resumed) // 2
 
 
-_RECOVERY: Final = ("checkpoint_recovery_count", "rushes_recovered_steps_total", "rushes_lost_steps_total")
+_RECOVERY: Final = (
+    "checkpoint_recovery_count",
+    "rushes_recovered_steps_total",
+    "rushes_lost_steps_total",
+    "rushes_recovery_duration_seconds_sum",
+)
 
 
 def _value(recorded: Recorded, name: str, labels: str) -> float:

@@ -117,11 +117,8 @@ def _complete(render: Render) -> None:
 
 def _record_wait(job: Job, tools: Tools, begun_ns: int) -> None:
     since = job.reached_ns
-    lost = max((s for s in job.stages if s.name == INTERRUPTED), default=None, key=lambda s: s.end_ns)
-    if lost is not None and lost.end_ns == since:
-        instruments.rushes_recovery_duration_seconds.record(
-            (begun_ns - lost.start_ns) / 1e9, tier=outcome.tier_of(job), model=job.model
-        )
+    if any(s.name == INTERRUPTED and s.end_ns == since for s in job.stages):
+        _record_recovery(job, tools, begun_ns)
     seconds = (begun_ns - since) / 1e9
     depth = tools.store.waiting() + 1
     wait = tracing.open_span("queue_wait", since, {"queue_depth": depth, "priority": PRIORITIES[job.tier]})
@@ -137,6 +134,17 @@ def _record_wait(job: Job, tools: Tools, begun_ns: int) -> None:
         tier=job.tier,
         queue_wait_seconds=round(seconds, 3),
     )
+
+
+def _record_recovery(job: Job, tools: Tools, begun_ns: int) -> None:
+    """From the lost worker's last sign of life: its stage began earlier, with work that may be of use."""
+    earlier = [a for a in Book(tools.store.engine).attempts(job.id) if a.number < job.attempt]
+    lost = max((a.end_ns for a in earlier if a.role == "generate"), default=None)
+    if lost is not None:
+        seconds = max(0, begun_ns - lost) / 1e9
+        instruments.rushes_recovery_duration_seconds.record(
+            seconds, tier=outcome.tier_of(job), model=job.model
+        )
 
 
 def _metered(job: Job, role: Role, tools: Tools) -> Meter:

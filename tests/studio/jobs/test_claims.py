@@ -8,8 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from rushes.studio.jobs import POLICIES, Claims, Job, JobState, TierPolicy, WorkerInfo
+from rushes.studio.jobs.claims import hold_admission, hold_turns
 from rushes.studio.jobs.schedule import Queue
 from studio.jobs.bench import Bench
 
@@ -153,3 +156,19 @@ def test_a_model_in_memory_goes_before_within_patience(bench: Bench, age_s: int)
     warm = waiting(bench, model="MOCHI1", accepted_ns=now)
     taken = take(claims(bench), "generate", ("MOCHI1",))
     assert taken.id == (warm.id if age_s == 10 else cold.id)
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_process_that_stands_still_with_its_turn_in_hand_is_not_waited_for(
+    bench: Bench, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rushes.studio.jobs.claims.STANDS_STILL_MS", 200)
+    job = bench.accept()
+    with engine.connect() as stopped, engine.begin() as conn, ThreadPoolExecutor(1) as pool:
+        hold_turns(stopped, "encode")
+        hold_admission(stopped)
+        taken = pool.submit(take, claims(bench)).result(60)
+        hold_admission(conn)
+        assert taken.id == job.id
+        with pytest.raises(DBAPIError):
+            stopped.execute(sa.select(1))

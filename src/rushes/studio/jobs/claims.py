@@ -29,11 +29,12 @@ from rushes.studio.jobs.schedule import (
 from rushes.studio.jobs.table import jobs, turns, workers
 from rushes.studio.jobs.workers import BEAT_S, info_of
 
-__all__ = ["ADMISSION", "RENDERING", "Claims", "hold_admission", "read_turns"]
+__all__ = ["ADMISSION", "RENDERING", "Claims", "hold_admission", "hold_turns", "read_turns"]
 
 RENDERING: Final = (JobState.ASSIGNED, JobState.GENERATING)
 ADMISSION: Final = "admission"
 """The row of turns of those who come to the queue."""
+STANDS_STILL_MS: Final = 5_000
 _TIMES_ARE_GOOD_S: Final = 5.0
 _FRESH_S: Final = 3 * BEAT_S
 
@@ -97,7 +98,7 @@ class Claims:
                 return None
             self._refresh_times(conn)
         with self._engine.connect() as conn:
-            so_far = _hold_turns(conn, queue)
+            so_far = hold_turns(conn, queue)
             heads = _heads(conn, place.waiting, now)
             head = choose(
                 heads,
@@ -156,6 +157,7 @@ def read_turns(conn: sa.Connection, queue: Queue) -> Turns:
 
 def hold_admission(conn: sa.Connection) -> None:
     """From here on nobody else comes to the queue before this transaction ends: how long it is stays true."""
+    _wait_for_nobody_who_stands_still(conn)
     conn.execute(sa.update(turns).where(turns.c.queue == ADMISSION).values(taken=turns.c.taken + 1))
 
 
@@ -170,10 +172,20 @@ def _running(conn: sa.Connection) -> dict[str, int]:
     return {row.tier: int(row[1]) for row in conn.execute(query)}
 
 
-def _hold_turns(conn: sa.Connection, queue: Queue) -> Turns:
+def hold_turns(conn: sa.Connection, queue: Queue) -> Turns:
     """The turns, which nobody else changes before this transaction ends."""
+    _wait_for_nobody_who_stands_still(conn)
     held = sa.update(turns).where(turns.c.queue == queue).values(taken=turns.c.taken + 1)
     return Turns.from_json(conn.execute(held.returning(turns.c.passes)).scalar_one())
+
+
+def _wait_for_nobody_who_stands_still(conn: sa.Connection) -> None:
+    """A process that is stopped at the wrong moment must not keep its turn: PostgreSQL ends its session.
+
+    SQLite knows no such thing.
+    """
+    if conn.dialect.name == "postgresql":
+        conn.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {STANDS_STILL_MS}")
 
 
 def _heads(conn: sa.Connection, state: JobState, now: int) -> list[Head]:
