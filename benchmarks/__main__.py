@@ -40,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "store_kills": store_kills.measure,
     "memory": memory.measure,
     "chaos": chaos.measure,
+    "chaos_postgres": chaos.measure_on_postgres,
     "tiers": tiers.measure,
 }
 # Only by name: minutes of the same thing.

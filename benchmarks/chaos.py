@@ -17,10 +17,10 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 
 from chaos import CHECKPOINT_EVERY, SETTINGS, STOPPED_S, Account, Cancelled, Chaos
-from postgres_process import PostgresProcess
+from postgres_process import PostgresProcess, installed
 from studio_processes import StudioProcesses
 
-__all__ = ["measure"]
+__all__ = ["measure", "measure_on_postgres"]
 
 
 def measure(arguments: Sequence[str] = ()) -> list[tuple[str, str]]:
@@ -51,6 +51,13 @@ def measure(arguments: Sequence[str] = ()) -> list[tuple[str, str]]:
         print(*(f"| {what} | {figure} |" for what, figure in rows), *amiss, sep="\n")
         raise AssertionError("; ".join(amiss))
     return rows
+
+
+def measure_on_postgres() -> list[tuple[str, str]]:
+    """The same on a PostgreSQL of its own, if there is one."""
+    if installed() is None:
+        return [("not measured", "PostgreSQL is not installed (Debian's package postgresql)")]
+    return measure(["--postgres"])
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

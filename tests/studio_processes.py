@@ -126,6 +126,7 @@ class StudioProcesses:
         }
         if jobs_url is not None:
             env["RUSHES_JOBS"] = jobs_url
+        self.env = env
         self.jobs_url = jobs_url or f"sqlite:///{self.data_dir / 'studio.db'}"
         self.database = database
         self.gateway = Process("gateway", ["gateway"], env, logs)
