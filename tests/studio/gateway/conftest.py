@@ -34,7 +34,7 @@ def gateway(url: str, tmp_path: Path) -> Iterator[Gateway]:
         media=media,
         prices=PRICES,
         on_cancelled=cancelled.append,
-        outlook=Outlook(engine, policies=POLICIES | {"free": TierPolicy(max_queued=3)}, max_queued=40),
+        outlook=Outlook(engine, policies={**POLICIES, "free": TierPolicy(max_queued=3)}, max_queued=40),
         hash_key=b"k" * 32,
         limiter=RateLimiter(clock),
     )
