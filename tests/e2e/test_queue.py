@@ -61,7 +61,7 @@ def test_depth_wait_and_age_are_the_queues_own_at_each_scrape(tmp_path: Path) ->
 
 def test_a_worker_that_stands_still_is_ended_and_its_video_made_by_the_next(tmp_path: Path) -> None:
     settings = {
-        "RUSHES_HUNG_AFTER_S": "8",
+        "RUSHES_HUNG_AFTER_S": "15",
         "RUSHES_WORKER_LEASE_S": "120",  # so that it is not for its silence
         "RUSHES_CHECKPOINT_EVERY": "5",
     }
@@ -71,7 +71,7 @@ def test_a_worker_that_stands_still_is_ended_and_its_video_made_by_the_next(tmp_
         eventually(lambda: _video(studio, video_id)["step"] >= 6, seconds=120, what="the sixth step")
         assert worker.popen is not None
         stopped = worker.popen
-        worker.send(signal.SIGSTOP)
+        _stop_between_writes(studio, worker)
         assert stopped.wait(60) == -signal.SIGKILL
         worker.stopped = False
         studio.restart_ended()
@@ -88,6 +88,22 @@ def test_a_worker_that_stands_still_is_ended_and_its_video_made_by_the_next(tmp_
             query = "SELECT cause FROM job_compute WHERE job_id = ? AND role = 'generate' ORDER BY number"
             causes = [cause for (cause,) in conn.execute(query, (video_id,))]
         assert causes == ["hung", None]
+
+
+def _stop_between_writes(studio: StudioProcesses, worker: Process) -> None:
+    """One that stood still in the midst of a write would keep SQLite's only lock, from the reaper as well."""
+
+    def stopped() -> bool:
+        worker.send(signal.SIGSTOP)
+        try:
+            with closing(sqlite3.connect(studio.data_dir / "studio.db", timeout=5)) as conn:
+                conn.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            worker.send(signal.SIGCONT)
+            return False
+        return True
+
+    eventually(stopped, seconds=60, what="a stop between two writes")
 
 
 @pytest.mark.skipif(installed() is None, reason="PostgreSQL is not installed (Debian's package postgresql)")
