@@ -127,6 +127,42 @@ def test_skipped_modules_are_told_from_executed_ones(
         assert left is None or left.__func__ is type(module).forward
 
 
+def test_a_cache_that_takes_anothers_place_is_seen(tiny: Build, recorded: Recorded) -> None:
+    """Its configuration and its hooks may lie where the old ones lay, and not every way to apply one leaves any."""
+    made = tiny("cogvideox")
+    pipe = made.pipe
+    instrument(pipe, sample_every=0)
+
+    def ratio() -> Any:
+        recorded.spans.clear()
+        made.run(num_inference_steps=2)
+        return (recorded.span("dit_inference").attributes or {}).get("rushes.cache_hit_ratio")
+
+    for _ in range(8):
+        pipe.transformer.enable_cache(_pab(pipe))
+        assert ratio() == 0.5
+        pipe.transformer.disable_cache()
+    assert ratio() is None
+    from diffusers.hooks import apply_pyramid_attention_broadcast
+
+    apply_pyramid_attention_broadcast(pipe.transformer, _pab(pipe))
+    assert ratio() == 0.5
+    uninstrument(pipe)
+
+
+def test_a_module_that_takes_anothers_place_is_measured(tiny: Build, recorded: Recorded) -> None:
+    made, other = tiny("cogvideox"), tiny("cogvideox")
+    instrument(made.pipe, sample_every=1)
+    made.run(num_inference_steps=2)
+    block = made.pipe.transformer.transformer_blocks[1]
+    block.attn1 = other.pipe.transformer.transformer_blocks[1].attn1
+    recorded.spans.clear()
+    made.run(num_inference_steps=2)
+    uninstrument(made.pipe)
+    found: Any = recorded.span("step_2").attributes
+    assert found["rushes.executed.joint_attn"] == made.executed["joint_attn"]
+
+
 def test_a_step_that_is_not_sampled_is_counted_too(tiny: Build, recorded: Recorded) -> None:
     made = tiny("cogvideox")
     made.pipe.transformer.enable_cache(_pab(made.pipe))

@@ -41,6 +41,8 @@ class Denoiser:
         expected: how many modules of each kind there are.
         parts: the wrappers that time them.
         watched: modules with a cache's hook; `counting` are the wrappers that count asked and computed.
+        families: the map that it was made with.
+        seen: the network's modules and their hooks at that time.
     """
 
     granularity: str
@@ -49,7 +51,18 @@ class Denoiser:
     parts: PatchSet
     watched: list[Watched]
     counting: PatchSet
-    state: tuple[object, ...]
+    families: tuple[Family, ...]
+    seen: list[weakref.ref[Any]]
+
+    def is_of(self, granularity: str, families: tuple[Family, ...], objects: list[Any]) -> bool:
+        """Whether the network still is what the plan was made for."""
+        return (
+            self.granularity == granularity
+            and self.families == families
+            and len(self.seen) == len(objects)
+            # By weak references: the id of a hook that is gone is soon another's.
+            and all(ref() is obj for ref, obj in zip(self.seen, objects, strict=True))
+        )
 
 
 # Pipelines may share a network; so do its wrappers. Kept by the network, which may not be kept alive by it.
@@ -57,15 +70,28 @@ _plans: Final[weakref.WeakKeyDictionary[Any, Denoiser]] = weakref.WeakKeyDiction
 
 
 def plan(network: Any, families: Iterable[Family]) -> Denoiser:
-    """The plan of a network as it is now: made anew when it was compiled or got another cache since."""
+    """The plan of a network as it is now: made anew when it was compiled, changed or got another cache since."""
     known = tuple(families)
-    state = (_granularity(network), id(getattr(network, "_cache_config", None)), known)
+    granularity, objects = _granularity(network), _objects(network)
     with _lock:
         found = _plans.get(network)
-        if found is not None and (found.state == state or found.parts.in_use or found.counting.in_use):
+        if found is not None and (
+            found.is_of(granularity, known, objects) or found.parts.in_use or found.counting.in_use
+        ):
             return found
-        made = _plans[network] = _plan(network, known, state)
+        made = _plans[network] = _plan(network, known, granularity, objects)
         return made
+
+
+def _objects(network: Any) -> list[Any]:
+    """What a plan refers to: the modules, and the hooks that diffusers' caches put on them."""
+    modules = list(network.modules())
+    return [*modules, *(ref for module in modules for ref in _hooks(module))]
+
+
+def _hooks(module: Any) -> Iterable[Any]:
+    found: Iterable[Any] = getattr(vars(module).get("_diffusers_hook"), "_fn_refs", ())
+    return found
 
 
 def is_compiled(module: Any) -> bool:
@@ -79,8 +105,7 @@ def _granularity(network: Any) -> str:
     return "block" if any(is_compiled(module) for module in network.modules()) else "module"
 
 
-def _plan(network: Any, families: tuple[Family, ...], state: tuple[object, ...]) -> Denoiser:
-    granularity = str(state[0])
+def _plan(network: Any, families: tuple[Family, ...], granularity: str, objects: list[Any]) -> Denoiser:
     original = getattr(network, "_orig_mod", network)
     family = family_of(type(original).__name__, families)
     patches, expected, kinds = [], Counter[str](), dict[str, str]()
@@ -104,7 +129,10 @@ def _plan(network: Any, families: tuple[Family, ...], state: tuple[object, ...])
                 if not rule.around:
                     whole.add(path)
     watched, counting = ([], []) if granularity == "model" else _watched(network, kinds)
-    return Denoiser(granularity, bool(kinds), expected, PatchSet(patches), watched, PatchSet(counting), state)
+    seen = [weakref.ref(obj) for obj in objects]
+    return Denoiser(
+        granularity, bool(kinds), expected, PatchSet(patches), watched, PatchSet(counting), families, seen
+    )
 
 
 def _prefixes(path: str) -> list[str]:
@@ -164,8 +192,7 @@ def _watched(network: Any, kinds: dict[str, str]) -> tuple[list[Watched], list[P
     """The modules whose hooks may answer instead of the module. The network's own hooks never skip it whole."""
     found, patches = [], []
     for path, module in network.named_modules():
-        refs = getattr(vars(module).get("_diffusers_hook"), "_fn_refs", ())
-        for ref in refs if path else ():
+        for ref in _hooks(module) if path else ():
             if ref.original_forward is None:
                 continue
             inside = Counter(k for p, k in kinds.items() if p == path or p.startswith(f"{path}."))
