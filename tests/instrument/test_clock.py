@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 
 from recording import Recorded
-from rushes.instrument import call, instrument, report, uninstrument
+from rushes.instrument import call, instrument, report, session, uninstrument
 from rushes.instrument.clock import EventPool, GpuClock, HostClock
 from rushes.instrument.writer import drain_waiting
 from tiny_pipelines import STEPS, Tiny
@@ -25,6 +26,8 @@ class Device:
         self.made = 0
         self._times = itertools.count()
         self.allocated, self.peak = 100, 200
+        self.resets = 0
+        self.highest: int | None = None  # torch's mark of it, where a test leaves that to torch
 
     def event(self) -> Event:
         self.made += 1
@@ -41,8 +44,15 @@ class Device:
         return self.allocated
 
     def max_memory_allocated(self, device: int) -> int:
+        if self.highest is not None:
+            return self.highest
         self.peak += 1  # each stage sets a new peak
         return self.peak
+
+    def reset_peak_memory_stats(self, device: int) -> None:
+        assert device == 1
+        self.resets += 1
+        self.highest = self.allocated
 
 
 class Event:
@@ -122,6 +132,66 @@ def test_events_are_used_again(
     # Each call keeps its anchor, and one mark that became no span: no text encoder ran.
     assert device.made - first == 4 * 2
     assert len(pool) <= first
+
+
+STAGES = ("prompt_processing", "dit_inference", "vae_decode")
+
+
+class _Needing:
+    """A stage's work: so many bytes at most."""
+
+    def __init__(self, device: Device, needs: int) -> None:
+        self._device, self._needs = device, needs
+
+    def __call__(self, sample: Any) -> Any:
+        assert self._device.highest is not None
+        self._device.highest = max(self._device.highest, self._device.allocated + self._needs)
+        return sample
+
+
+class _OnCuda:
+    """A pipeline that says it is on a GPU; its decoder needs the most memory, and more is needed after it."""
+
+    def __init__(self, device: Device) -> None:
+        self._execution_device = torch.device("cuda", 1)
+        self.transformer, self.vae, self.scheduler = torch.nn.Identity(), torch.nn.Module(), self
+        self.vae.decode = _Needing(device, 900)
+        self.text_encoder = torch.nn.Identity()
+        self.text_encoder.forward = _Needing(device, 50)
+        self.step, self.finish = _Needing(device, 300), _Needing(device, 5000)
+
+    def __call__(self, sample: Any) -> Any:
+        sample = self.text_encoder(sample)
+        for _ in range(2):
+            sample = self.step(self.transformer(sample))
+        return self.finish(self.vae.decode(sample))
+
+
+@pytest.mark.parametrize(
+    ("own", "told"), [(False, [150, 400, 1000, None, None, None]), (True, [150, 400, 1000] * 2)]
+)
+def test_a_pipeline_on_cuda_is_timed_by_events_and_its_memory_is_told(
+    *, own: bool, told: list[int | None], recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch's mark only grows: a stage's peak below it is unknown, unless the mark may begin anew with each stage."""
+    device = Device()
+    device.done, device.highest = True, 100
+    for name in ("current_stream", "memory_allocated", "max_memory_allocated", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, getattr(device, name))
+    monkeypatch.setattr(
+        torch.cuda, "Event", lambda *, enable_timing: device.event() if enable_timing else None
+    )
+    monkeypatch.setattr(session, "_pools", {})
+    pipe = _OnCuda(device)
+    instrument(pipe, model="CUDA", memory_peaks=own)
+    for _ in range(2):
+        assert torch.equal(pipe(torch.ones(1)), torch.ones(1))
+    uninstrument(pipe)
+    stages = [s for s in recorded.spans.get_finished_spans() if s.name in STAGES]
+    found: list[Any] = [s.attributes for s in stages]
+    assert {attributes["rushes.clock"] for attributes in found} == {"gpu"}
+    assert [attributes.get("rushes.memory.peak_bytes") for attributes in found] == told
+    assert device.resets == (6 if own else 0)
 
 
 def test_the_hosts_clock_is_tied_to_the_epoch() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import itertools
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ from rushes.instrument import (
     report,
     uninstrument,
 )
+from rushes.instrument.clock import HostClock
 from rushes.instrument.denoiser import _plans
 from rushes.instrument.wrapping import _attached
 from tiny_pipelines import Tiny
@@ -119,10 +123,44 @@ def test_the_table(tiny: Callable[[str], Tiny], recorded: Recorded) -> None:
     labels = [line.split("  ")[0].strip() or line.strip().split("  ")[0] for line in lines[2:]]
     for label in ("prompt_processing", "dit_inference", "first step", "spatial_attn", "other", "vae_decode"):
         assert label in labels
-    shares = [line.split()[-1] for line in lines if line.startswith(("prompt", "dit", "vae", "audio"))]
+    assert labels[-1] == "outside of stages"
+    stages = ("prompt", "dit", "vae", "audio", "outside")
+    shares = [line.split()[-1] for line in lines if line.startswith(stages)]
     assert sum(float(share.rstrip("%")) for share in shares) == pytest.approx(100, abs=0.3)
     kinds = [line.split()[-3] for line in lines if line.endswith("of step")]
     assert sum(float(share.rstrip("%")) for share in kinds) == pytest.approx(100, abs=0.3)
+
+
+class Slow(Loop):
+    """Does something of its own after the loop, thirty ticks of the clock long."""
+
+    def __init__(self, tick: Callable[[], int]) -> None:
+        super().__init__()
+        self._tick = tick
+
+    def __call__(self, x: Any, *, fail: bool = False) -> Any:
+        x = super().__call__(x)
+        for _ in range(30):
+            self._tick()
+        if fail:
+            raise RuntimeError("in vain")
+        return x
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_the_table_tells_what_no_stage_accounts_for(
+    *, fail: bool, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = itertools.count(0, 1_000_000_000)
+    monkeypatch.setattr(time, "perf_counter_ns", lambda: next(ticks))
+    pipe = Slow(time.perf_counter_ns)
+    instrument(pipe, clock=lambda: HostClock(time.perf_counter_ns), families=[NET])
+    with pytest.raises(RuntimeError) if fail else contextlib.nullcontext():
+        pipe(torch.ones(1, 2), fail=fail)
+    uninstrument(pipe)
+    label, seconds = report().splitlines()[-1].split("  ")[0], float(report().splitlines()[-1].split()[-3])
+    assert label == "outside of stages"
+    assert 30 <= seconds <= 36
 
 
 SCRIPT = """

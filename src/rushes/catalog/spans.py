@@ -22,7 +22,7 @@ _STEPS: Final = Attribute("steps", "denoising steps asked for")
 _CLOCK: Final = Attribute("rushes.clock", "whose clock timed it: host or gpu")
 _MEMORY: Final = (
     ("rushes.memory.allocated_bytes", "bytes that torch had allocated on the device at the stage's end"),
-    ("rushes.memory.peak_bytes", "most bytes allocated during the stage, where it set the process' peak"),
+    ("rushes.memory.peak_bytes", "most bytes allocated during the stage, where that is known"),
 )
 _SUM: Final = (
     ("rushes.aggregated", "true: the span is a sum over modules; its length counts, not its place"),
@@ -100,14 +100,18 @@ _TREE: Final = (
         "Text encoding + safety",
         ("prompt_length", "characters of the prompt"),
         ("safety_score", "score of the prompt classifier, where one ran"),
+        _CLOCK,
         *_MEMORY,
     ),
-    _span("text_encoder.t5xxl", "prompt_processing", "The prompt through the model's T5 encoder", _MODEL),
+    _span(
+        "text_encoder.t5xxl", "prompt_processing", "The prompt through the model's T5 encoder", _MODEL, _CLOCK
+    ),
     _span(
         "text_encoder.clip",
         "prompt_processing",
         "The prompt through the model's CLIP encoder",
         _MODEL,
+        _CLOCK,
         requires="a model with a CLIP encoder",
     ),
     _span(
@@ -115,6 +119,7 @@ _TREE: Final = (
         "prompt_processing",
         "The prompt through the model's Gemma 3 encoder",
         _MODEL,
+        _CLOCK,
         specified=False,
     ),
     *(
@@ -123,6 +128,7 @@ _TREE: Final = (
             "prompt_processing",
             f"The prompt through the model's {what}",
             _MODEL,
+            _CLOCK,
             specified=False,
             requires="a model with such an encoder",
         )
@@ -201,7 +207,7 @@ _TREE: Final = (
         ("rushes.parallel.degree", "how many they are"),
         *_MEMORY,
     ),
-    _span("noise.initialize", "dit_inference", "Initial latents"),
+    _span("noise.initialize", "dit_inference", "Initial latents", _CLOCK),
     _span("denoising_loop", "dit_inference", "All denoising steps"),
     _span(
         "step_N",

@@ -42,7 +42,7 @@ class RushesInstrumentor:
         """
         if self._state or os.environ.get("RUSHES_AUTO", "1").lower() in {"0", "false", "no", "off"}:
             return
-        names = ("model", "sample_every", "families", "report", "clock")
+        names = ("model", "sample_every", "families", "report", "memory_peaks", "clock")
         self._state["options"] = {name: kwargs[name] for name in names if name in kwargs}
         module = sys.modules.get(_MODULE)
         if module is not None and hasattr(module, "DiffusionPipeline"):

@@ -137,6 +137,7 @@ class _Encoder:
         self._role = role
 
     def __call__(self, call: Call, original: Any, args: Any, kwargs: Any) -> Any:
+        call.approach("prompt_processing")
         start = call.mark()
         try:
             return original(*args, **kwargs)
@@ -161,6 +162,7 @@ class _Decoder:
             if patches is not None:
                 patches.put(parts)
             call.parts = parts
+            call.approach(self._stage)
             start = call.mark()
             result = original(*args, **kwargs)
             if self._vae is not None:

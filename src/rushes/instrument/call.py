@@ -17,7 +17,7 @@ from rushes.sdk.policy import is_strict
 from rushes.sdk.tracing import Stopped
 
 if TYPE_CHECKING:
-    from rushes.instrument.clock import Clock, Mark
+    from rushes.instrument.clock import Clock, Mark, Memory
     from rushes.instrument.writer import Writer
 
 __all__ = ["Call"]
@@ -82,6 +82,7 @@ class Call:
         self._host_ns = host_ns
         self._drained_ns = host_ns()
         self._stage: Stage | None = None
+        self._memory: Memory | None = None  # as the stage that is approached begins
         self._loop: Stage | None = None
         self._step: Step | None = None
         self._stepped = False
@@ -101,9 +102,29 @@ class Call:
         if self._stage is not None and self._stage.name == name:
             return self._stage
         self._leave()
-        stage = self._stage = Stage(name, start, start, memory=self._clock.memory())
+        memory, self._memory = self._memory, None
+        stage = self._stage = Stage(name, start, start, memory=memory or self._clock.memory(begins=True))
         self._writer.put(Open(stage))
         return stage
+
+    @_guarded
+    def approach(self, name: str) -> None:
+        """A stage of this name is about to work, and is entered when it has: memory up to here is the one's before."""
+        if self._stage is not None:
+            if self._stage.name == name:
+                return
+            self._remember(self._stage)
+        self._memory = self._clock.memory(begins=True)
+
+    def _remember(self, stage: Stage) -> None:
+        """Notes a stage's memory, once: at its last work that is known, else now."""
+        before, stage.memory = stage.memory, None
+        after = stage.memory_after or self._clock.memory()
+        if before is None or after is None:
+            return
+        stage.attributes["rushes.memory.allocated_bytes"] = after[0]
+        if after[1] > before[1] or before[1] == before[0]:  # else the process' peak is of an earlier stage
+            stage.attributes["rushes.memory.peak_bytes"] = after[1]
 
     def _leave(self, error: str | None = None) -> None:
         stage, self._stage = self._stage, None
@@ -122,13 +143,7 @@ class Call:
                 self._writer.put(Close(self._loop))
                 self._loop = None
         stage.error = error
-        after = self._clock.memory()
-        if after is not None and stage.memory is not None:
-            stage.attributes["rushes.memory.allocated_bytes"] = after[0]
-            if (
-                after[1] > stage.memory[1]
-            ):  # else the process' peak is of an earlier stage, and this one's unknown
-                stage.attributes["rushes.memory.peak_bytes"] = after[1]
+        self._remember(stage)
         if self.resolution and stage.name == _DIT:
             stage.attributes["resolution"] = self.resolution
         self._writer.put(Close(stage))
@@ -154,7 +169,7 @@ class Call:
         if self._stage is None or self._stage.name != _PROMPT:
             self._noise.clear()
         stage = self._enter(_PROMPT, start)
-        stage.last = end
+        stage.last, stage.memory_after = end, self._clock.memory()
         self._writer.put(Leaf(f"text_encoder.{role}", start, end, stage))
 
     @_guarded
@@ -173,7 +188,7 @@ class Call:
     ) -> None:
         """A call of a decoder has ended; its frames add up over the stage's calls."""
         stage = self._enter(name, start)
-        stage.last = end
+        stage.last, stage.memory_after = end, self._clock.memory()
         stage.busy.append((start, stage.last))
         stage.parts.extend(parts)
         for key, value in attributes.items():

@@ -37,8 +37,8 @@ class Clock(Protocol):
     def release(self, marks: Sequence[Mark]) -> None:
         """These marks are not needed any more."""
 
-    def memory(self) -> Memory | None:
-        """The device's memory now, or None where there is no device to ask."""
+    def memory(self, *, begins: bool = False) -> Memory | None:
+        """The device's memory now, or None where there is no device to ask. `begins`: a stage does."""
 
 
 class Memory(tuple[int, int]):
@@ -74,8 +74,9 @@ class HostClock:
     def release(self, marks: Sequence[Mark]) -> None:
         """Nothing to do."""
 
-    def memory(self) -> Memory | None:
+    def memory(self, *, begins: bool = False) -> Memory | None:
         """None: host memory belongs to the process, not to a stage."""
+        del begins
         return None
 
 
@@ -105,17 +106,25 @@ class GpuClock:
     """Events on a device's current CUDA stream. The first ties the GPU's time to the epoch.
 
     When the GPU is still busy with earlier work as the call begins, positions in the trace are early by as much;
-    durations are not affected.
+    durations are not affected. With `reset_peaks` torch's highest mark of memory begins anew with each stage: without
+    it a stage's own peak is known only if it is the process' highest so far.
     """
 
     name: Final = "gpu"
 
     def __init__(
-        self, pool: EventPool, cuda: Any, device: Any, wall_ns: Callable[[], int] = time.time_ns
+        self,
+        pool: EventPool,
+        cuda: Any,
+        device: Any,
+        wall_ns: Callable[[], int] = time.time_ns,
+        *,
+        reset_peaks: bool = False,
     ) -> None:
         self._pool = pool
         self._cuda = cuda  # torch.cuda
         self._device = device
+        self._reset_peaks = reset_peaks
         self.mark: Callable[[], Mark] = self._mark
         self._anchor = self._mark()
         self._anchor_ns = wall_ns()
@@ -141,8 +150,10 @@ class GpuClock:
         """Back to the pool."""
         self._pool.give(marks)
 
-    def memory(self) -> Memory | None:
+    def memory(self, *, begins: bool = False) -> Memory | None:
         """Bytes allocated now, and the most so far; reading them is host work only."""
+        if begins and self._reset_peaks:
+            self._cuda.reset_peak_memory_stats(self._device)
         return Memory(
             (
                 int(self._cuda.memory_allocated(self._device)),

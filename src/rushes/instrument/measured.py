@@ -18,7 +18,8 @@ class Stage:
     """A span with children. `last` is the end of what has been seen of it so far.
 
     `busy` are the intervals of its own calls (a VAE that decodes in two goes has two). `context` is the one in which
-    its span is current, made once for all its children.
+    its span is current, made once for all its children. `memory` is the device's at its beginning, until it is told;
+    `memory_after` at the end of its own work, where that was looked at.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Stage:
     busy: list[tuple[Mark, Mark]] = field(default_factory=list)
     parts: list[tuple[str, Mark, Mark]] = field(default_factory=list)
     memory: Memory | None = None
+    memory_after: Memory | None = None
     error: str | None = None
     span: Span | None = None
     context: Context | None = None

@@ -47,6 +47,7 @@ def instrument(
     sample_every: int | None = None,
     families: Iterable[Family] = (),
     report: bool = False,
+    memory_peaks: bool = False,
     clock: Callable[[], Clock] | None = None,
 ) -> Pipe:
     """Measures every call of a diffusers pipeline from now on; outputs do not change by a bit.
@@ -58,6 +59,8 @@ def instrument(
             RUSHES_SAMPLE_EVERY, else 10.
         families: entries of the module map for models that it does not know; they come before the built-in ones.
         report: print where the time went when the process ends; also by RUSHES_REPORT=1.
+        memory_peaks: on CUDA, torch's peak of allocated memory begins anew with each stage, so that each has its own;
+            `torch.cuda.max_memory_allocated()` is then the last stage's.
         clock: makes the clock of each call; default CUDA events on a GPU, else the host's clock.
 
     Returns:
@@ -84,7 +87,7 @@ def instrument(
     sampled = _sample_every() if sample_every is None else sample_every
     with _lock:
         uninstrument(pipe)
-        session = _sessions[pipe] = Session(pipe, Options(model, sampled, known, clock))
+        session = _sessions[pipe] = Session(pipe, Options(model, sampled, known, clock, memory_peaks))
         _patch(type(pipe))
         session.finalizer = weakref.finalize(pipe, _forget, session, type(pipe))
         session.finalizer.atexit = False

@@ -53,6 +53,7 @@ class Options:
     sample_every: int = 10
     families: tuple[Family, ...] = ()
     clock: Callable[[], Clock] | None = None
+    memory_peaks: bool = False
 
 
 class Session:
@@ -121,7 +122,7 @@ class Session:
             self.sync()
         with self._root(arguments) if whole else _here() as parent:
             clock = self._clock(pipe)
-            writer = Writer(clock, parent, self.model, TOTALS, self._common(arguments))
+            writer = Writer(clock, parent, self.model, TOTALS, self._common(arguments), whole=whole)
             scheduler = getattr(pipe, "scheduler", None) if whole else None
             steps = callable(getattr(scheduler, "step", None))
             call = Call(
@@ -197,7 +198,7 @@ class Session:
         index = device.index if device.index is not None else torch.cuda.current_device()
         with _pools_lock:
             pool = _pools.setdefault(index, EventPool(lambda: torch.cuda.Event(enable_timing=True)))
-        return GpuClock(pool, torch.cuda, index)
+        return GpuClock(pool, torch.cuda, index, reset_peaks=self._options.memory_peaks)
 
     def _common(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         steps = arguments.get("num_inference_steps")

@@ -33,6 +33,7 @@ class _Model:
     steps: _Sum = field(default_factory=_Sum)
     sampled: _Sum = field(default_factory=_Sum)
     kinds: dict[str, int] = field(default_factory=dict)
+    outside: _Sum = field(default_factory=_Sum)
 
 
 class Totals:
@@ -57,6 +58,11 @@ class Totals:
                 for kind, ns in kinds.items():
                     sums.kinds[kind] = sums.kinds.get(kind, 0) + ns
 
+    def outside(self, model: str, ns: int) -> None:
+        """So much of a pipeline's call belongs to none of its stages."""
+        with self._lock:
+            self._of(model).outside.add(ns)
+
     def _of(self, model: str) -> _Model:
         sums = self._models.get(model)
         if sums is None:
@@ -69,7 +75,10 @@ class Totals:
             self._models.clear()
 
     def table(self) -> str:
-        """A table a model: stages with their share of the stages' time, steps, and kinds with their share of a step."""
+        """A table a model: stages with their share of the time, steps, and kinds with their share of a step.
+
+        What a call does outside of its stages (moving weights, making frames into pictures) is the last row.
+        """
         with self._lock:
             if not self._models:
                 return "rushes: nothing was measured; call an instrumented pipeline first"
@@ -77,7 +86,7 @@ class Totals:
 
 
 def _model(name: str, sums: _Model) -> str:
-    whole = sum(s.ns for stage, s in sums.stages.items() if stage in _STAGES)
+    whole = sum(s.ns for stage, s in sums.stages.items() if stage in _STAGES) + sums.outside.ns
     rows: list[tuple[str, ...]] = [("", "calls", "seconds", "mean ms", "share")]
     ordered = [stage for stage in _STAGES if stage in sums.stages]
     for stage in ordered:
@@ -90,6 +99,8 @@ def _model(name: str, sums: _Model) -> str:
         rows.extend(
             _row(f"  {part}", sums.stages[part], whole) for part in sums.stages if _inside(part, stage)
         )
+    if sums.outside.calls:
+        rows.append(_row("outside of stages", sums.outside, whole))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
         "  ".join(

@@ -7,6 +7,7 @@ and is written at the next opportunity: another call, a report, the end of the p
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -34,11 +35,23 @@ _SECONDS: Final[Mapping[str, Any]] = {
 
 
 class Writer:
-    """Writes one call's spans under `parent`, the span that was current when the call began."""
+    """Writes one call's spans under `parent`, the span that was current when the call began.
+
+    `whole` says that it is a pipeline's call, of which the stages are parts, and not a stage that is called alone.
+    """
 
     def __init__(
-        self, clock: Clock, parent: otel.Span, model: str, totals: Totals, common: Mapping[str, Any]
+        self,
+        clock: Clock,
+        parent: otel.Span,
+        model: str,
+        totals: Totals,
+        common: Mapping[str, Any],
+        *,
+        whole: bool = False,
     ) -> None:
+        self._begun_ns = time.perf_counter_ns() if whole else None
+        self._taken_ns: int | None = None
         self.attributed_ns = 0
         self._clock = clock
         self._parent = parent
@@ -61,6 +74,8 @@ class Writer:
     def finish(self) -> None:
         """The call is over: what can be written is, the rest waits."""
         self._finished = True
+        if self._begun_ns is not None:
+            self._taken_ns = time.perf_counter_ns() - self._begun_ns
         self.drain()
         if self._queue:
             _waiting.append(self)
@@ -74,9 +89,12 @@ class Writer:
                 self._queue.clear()
                 if is_strict():
                     raise
-            if self._finished and not self._queue and self._marks:
+            if self._finished and not self._queue:
                 self._clock.release(list(self._marks))
                 self._marks.clear()
+                taken, self._taken_ns = self._taken_ns, None
+                if taken is not None:
+                    self._totals.outside(self._model, max(0, taken - self.attributed_ns))
 
     def _write_ready(self) -> None:
         queue, ready = self._queue, self._clock.ready
@@ -122,8 +140,9 @@ class Writer:
 
     def _record(self, name: str, start: Any, end: Any, attributes: dict[str, Any], parent: Stage) -> None:
         begun = self._clock.at(start)
+        attributes = {"rushes.clock": self._clock.name, **attributes}
         if name.startswith("text_encoder."):
-            attributes = {"model": self._model, **attributes}
+            attributes["model"] = self._model
         ended = begun + self._clock.between(start, end)
         tracing.record(name, begun, ended, attributes, context=self._context_of(parent))
 
@@ -153,8 +172,10 @@ class Writer:
         assert span is not None, "opened just now"  # noqa: S101 - for the type checker
         nanoseconds = clock.between(stage.start, stage.last)
         attributes = dict(stage.attributes)
+        if stage.parent is None:
+            attributes["rushes.clock"] = clock.name
         if stage.name == "dit_inference":
-            attributes |= self._common | {"model": self._model, "rushes.clock": clock.name}
+            attributes |= self._common | {"model": self._model}
             if "rushes.cache_hit_ratio" in attributes:
                 instruments.rushes_cache_hit_ratio.set(
                     attributes["rushes.cache_hit_ratio"], model=self._model
@@ -174,7 +195,6 @@ class Writer:
         clock, span = self._clock, stage.span
         assert span is not None, "opened before"  # noqa: S101 - as above
         busy = sum(clock.between(start, end) for start, end in stage.busy)
-        attributes["rushes.clock"] = clock.name
         if stage.name == "vae_decode":
             attributes["decode_time_ms"] = busy / 1e6
         sums: dict[str, list[int]] = {}
