@@ -121,3 +121,36 @@ def test_opentelemetrys_loader_finds_the_instrumentor() -> None:
     instrumentor = found.load()()
     assert instrumentor.instrumentation_dependencies() == ("diffusers >= 0.35",)
     assert callable(instrumentor.instrument)
+
+
+@pytest.mark.parametrize("said", ["", "0", "1"])
+def test_opentelemetrys_own_tool_instruments_a_script(said: str, checkpoints: Path) -> None:
+    """With its own providers and exporters; RUSHES_AUTO turns ours off, or does nothing a second time."""
+    folder = str(small.build("OPENSORA", checkpoints))
+    with collecting() as collector:
+        done = _python(
+            str(Path(sys.executable).with_name("opentelemetry-instrument")),
+            sys.executable,
+            "-c",
+            SCRIPT,
+            folder,
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+            OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
+            OTEL_LOGS_EXPORTER="none",
+            OTEL_SERVICE_NAME="somebodys-script",
+            OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="httpx,requests",
+            **({"RUSHES_AUTO": said} if said else {}),
+        )
+    assert done.returncode == 0, done.stderr
+    names = [span.name for span in collector.spans]
+    if said == "0":
+        assert names == []
+        return
+    assert collector.services == {"somebodys-script"}
+    assert names.count("video_generation_request") == 1
+    assert {
+        ("step_3", "denoising_loop"),
+        ("spatial_attn", "step_2"),
+        ("vae_decode", "video_generation_request"),
+    } <= collector.tree()
+    assert "dit_inference_step_duration_ms" in collector.metrics

@@ -57,6 +57,18 @@ def test_the_log_says_which_collector_is_away_without_its_password() -> None:
     assert out.split() == ["True", "False"]
 
 
+def test_a_signal_that_opentelemetrys_variable_turns_off_is_not_exported() -> None:
+    out = _run("""
+        import os
+        os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:1"
+        os.environ["OTEL_METRICS_EXPORTER"] = "none"
+        os.environ["OTEL_LOGS_EXPORTER"] = "None"
+        import rushes
+        print([account.signal for account in rushes.configure(log_level=None).accounts])
+    """)
+    assert out.strip() == "['spans']"
+
+
 def test_providers_of_the_user_are_used_and_none_is_set() -> None:
     out = _run("""
         from opentelemetry import trace

@@ -149,6 +149,8 @@ def _exporter_options(signal: str, endpoint: str | None) -> dict[str, Any] | Non
     upper = signal.upper()
     if endpoint is None and not _given("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{upper}_ENDPOINT"):
         return None
+    if endpoint is None and os.environ.get(f"OTEL_{upper}_EXPORTER", "").strip().lower() == "none":
+        return None  # a backend that takes spans only, say
     options: dict[str, Any] = {}
     if endpoint is not None:
         options["endpoint"] = f"{endpoint.rstrip('/')}/v1/{signal}"
