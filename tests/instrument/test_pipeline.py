@@ -63,7 +63,21 @@ def test_the_tree_of_a_call(tiny: Build, recorded: Recorded) -> None:
     assert found["model"] == "LTX2"
     assert found["resolution"] == "64x64"
     assert found["steps"] == STEPS
-    assert found["gen_ai.request.seed"] == 1
+    assert {key: value for key, value in found.items() if key.startswith("gen_ai.")} == {
+        "gen_ai.operation.name": "generate_content",
+        "gen_ai.provider.name": "rushes",
+        "gen_ai.output.type": "video",
+        "gen_ai.request.model": "LTX2",
+        "gen_ai.request.seed": 1,
+    }
+    for name in (
+        "prompt_processing",
+        "text_encoder.gemma3",
+        "noise.initialize",
+        "dit_inference",
+        "vae_decode",
+    ):
+        assert attributes(recorded.span(name))["rushes.clock"] == "host"
     assert 0 < found["rushes.attributed_ratio"] <= 1
     assert attributes(recorded.span("audio_generation"))["sample_rate"] == 24000
 
