@@ -97,6 +97,18 @@ SAME = [
     f"label/tier/values?match[]={M}&start={NOW_S}&end={NOW_S + 30}",
     f"label/tier/values?match[]={M}&end={NOW_S - 90_000}",
     "alertmanagers",
+    "series?match[]=",
+    "series?match[]=sum(x)",
+    "series?match[]=x[5m]",
+    "series?match[]=x%20offset%205m",
+    "series?match[]=(x)",
+    "series?match[]=1",
+    "series?match[]=x%2Bx",
+    "series?match[]=a{b=~%22a**%22}",
+    "labels?match[]=(",
+    "label/tier/values?match[]=(",
+    "query?query=a{b=%22%ff%22}&time=1",
+    "query?query=a{b=~%22[z-a]%22}&time=1",
     "series?match[]=nope",
     "labels?match[]={m}",
     "labels?match[]={}",
@@ -132,10 +144,7 @@ SAME_KIND = [
     "query_range?query=1&start=0&end=1&step=1&timeout=0",  # where it ran out is a matter of luck
     "query?query=1&timeout=0",
     "query?query=1&timeout=-3",
-    "series?match[]=sum(x)",
-    "series?match[]=a{b=~%22(%22}",
-    "labels?match[]=(",
-    "label/tier/values?match[]=(",
+    "series?match[]=a{b=~%22(%22}",  # Prometheus 3 lets a dot be a line's end
     f"query?query={M}+%2B+on()+{M}&time={NOW_S}",
 ]
 

@@ -61,6 +61,27 @@ def test_numbers_may_be_durations_and_durations_numbers() -> None:
     assert PromQL(shared_store()).instant("1m30s + 0x10", NOW_S).series[0].values == [106]
 
 
+@pytest.mark.parametrize(
+    ("expr", "fault"),
+    [
+        ("x[1e30]", "1:3: parse error: duration out of range"),
+        ("sum(x offset 1e30)", "1:14: parse error: duration out of range"),
+        ("x offset -1e400", "1:11: parse error: duration out of range"),
+        ("x[5m:Inf]", "1:6: parse error: duration out of range"),
+        ("x[NaN]", "1:3: parse error: duration out of range"),
+        ("300y", "1:1: parse error: duration out of range"),
+        ("sum(1 - 0s)", "1:9: parse error: duration must be greater than 0"),
+        ("x[5m:0]", "1:6: parse error: duration must be greater than 0"),
+        ("x[0]", "1:3: parse error: duration must be greater than 0"),
+        ("x[0x0]", "1:3: parse error: duration must be greater than 0"),
+    ],
+)
+def test_numbers_that_can_be_no_durations_are_refused(expr: str, fault: str) -> None:
+    with pytest.raises(PromQLError) as caught:
+        at(expr)
+    assert (caught.value.error_type, caught.value.message) == ("bad_data", fault)
+
+
 def test_nothing_deviates_from_what_is_no_number() -> None:
     name = unique("deviating")
     seed(name, {0.0: math.nan}, n="1")

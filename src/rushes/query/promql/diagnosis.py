@@ -7,6 +7,7 @@ parser's own words.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from rushes.query.promql.cursor import Fault, Node
@@ -14,7 +15,7 @@ from rushes.query.promql.selector_reader import SelectorReader
 from rushes.query.promql.signatures import signature, type_name
 from rushes.query.promql.tokens import Kind, Token, tokens
 
-__all__ = ["diagnose"]
+__all__ = ["diagnose", "diagnose_selector"]
 
 _AGGREGATIONS: Final = {
     **dict.fromkeys(("sum", "avg", "min", "max", "count", "group", "stddev", "stdvar"), None),
@@ -32,13 +33,26 @@ _BINDING: Final = {
     "^": 6,
 }
 _UNARY: Final = 5
+# Words with a meaning of their own that are names where nothing else can be.
+_NAMES: Final = frozenset(
+    ("by", "without", "on", "ignoring", "group_left", "group_right", "offset", *_SETS, "atan2")
+)
 
 
 def diagnose(text: str) -> str | None:
     """The place and the fault, such as `1:5: parse error: unknown function with name "foo"`; None if none is seen."""
+    return _first_fault(text, _Reader.whole)
+
+
+def diagnose_selector(text: str) -> str | None:
+    """Likewise of what has to be a selector alone, without a range, an offset or `@`."""
+    return _first_fault(text, _Reader.selector)
+
+
+def _first_fault(text: str, read: Callable[[_Reader], Node]) -> str | None:
     reader = _Reader(tokens(text))
     try:
-        node = reader.whole()
+        node = read(reader)
     except Fault as fault:
         # What was seen before reading came to an end came first.
         first = reader.faults[0] if reader.faults else fault
@@ -59,6 +73,17 @@ class _Reader(SelectorReader):
         if len(self._words) == 1 and self._next.kind is Kind.END:
             raise Fault("no expression found in input", 0)
         node = self._expression(0)
+        if not self._ended or self._next.kind is Kind.BAD:
+            raise self._unexpected()
+        return node
+
+    def selector(self) -> Node:
+        name = None
+        if self._next.kind is Kind.NAME or self._next.text.lower() in _NAMES:
+            name = self._take()
+        elif not self._is("{"):
+            raise self._unexpected()
+        node = self._selector(name)
         if not self._ended or self._next.kind is Kind.BAD:
             raise self._unexpected()
         return node
@@ -138,6 +163,8 @@ class _Reader(SelectorReader):
         word = self._next
         if word.kind in (Kind.NUMBER, Kind.DURATION):
             self._take()
+            if word.kind is Kind.DURATION:
+                self._in_range(word)
             return Node(word.start, "scalar")
         if word.kind is Kind.STRING:
             self._take()

@@ -6,8 +6,10 @@ from typing import Final
 
 import promql_parser as parser
 
+from rushes.query.promql.diagnosis import diagnose_selector
 from rushes.query.promql.model import NAME, PromQLError
 from rushes.query.promql.parsing import parsed
+from rushes.query.promql.patterns import anchored
 from rushes.store.interface import Param
 
 __all__ = [
@@ -34,6 +36,8 @@ def selector(text: str) -> parser.VectorSelector:
     Raises:
         PromQLError: it is none.
     """
+    if fault := diagnose_selector(text):
+        raise PromQLError("bad_data", fault)
     expr = parsed(text)
     if not isinstance(expr, parser.VectorSelector):
         raise PromQLError("bad_data", f"parse error: {text[:200]!r} is not a series selector")
@@ -79,7 +83,7 @@ def _condition(matchers: list[parser.Matcher], prefix: str) -> tuple[str, dict[s
         if matcher.name != NAME:
             left = f"labels[{{{prefix}n{number}:String}}]"
             params[f"{prefix}n{number}"] = matcher.name
-        params[value] = f"^(?s:{matcher.value})$" if matcher.op in _PATTERNS else matcher.value
+        params[value] = anchored(matcher.value) if matcher.op in _PATTERNS else matcher.value
         parts += [sql.format(left=left, value=value) for op, sql in _OPERATORS if op == matcher.op]
     return " AND ".join(parts), params
 

@@ -8,7 +8,9 @@ import promql_parser as parser
 
 from rushes.query.promql.diagnosis import diagnose
 from rushes.query.promql.model import PromQLError
-from rushes.query.promql.tokens import without_raw_strings
+from rushes.query.promql.patterns import pattern_fault
+from rushes.query.promql.selector_reader import FARTHEST_S
+from rushes.query.promql.tokens import NO_TEXT, Kind, Token, seconds_of, without_raw_strings
 from rushes.query.promql.tree import check_size, nodes
 
 __all__ = ["parsed"]
@@ -22,6 +24,9 @@ _EVALUATED: Final = (
     "sort_by_label",
     "sort_by_label_desc",
 )
+_PATTERNS: Final = (parser.MatchOp.Re, parser.MatchOp.NotRe)
+# A number after one of these is a duration or a time.
+_BEFORE_TIMES: Final = ("[", ":", "offset", "@", "+", "-")
 
 
 def parsed(expr: str, *, experimental: bool = False) -> Any:
@@ -34,7 +39,9 @@ def parsed(expr: str, *, experimental: bool = False) -> Any:
     Raises:
         PromQLError: it is none, or uses what Prometheus has behind a feature flag.
     """
-    check_size(expr)
+    words = check_size(expr)
+    if (NO_TEXT in expr or _beyond_reason(words)) and (fault := diagnose(expr)):
+        raise PromQLError("bad_data", fault)
     try:
         found = parser.parse(without_raw_strings(expr))
     except ValueError as error:
@@ -43,6 +50,17 @@ def parsed(expr: str, *, experimental: bool = False) -> Any:
         if fault := _fault(expr, node, _EVALUATED if experimental else ()):
             raise PromQLError("bad_data", fault)
     return found
+
+
+def _beyond_reason(words: list[Token]) -> bool:
+    """Whether some number can be neither a duration nor a time, where the parser takes it for nothing, or panics."""
+    before = ""
+    for word in words:
+        is_time = word.kind is Kind.DURATION or (word.kind is Kind.NUMBER and before in _BEFORE_TIMES)
+        if is_time and not 0 < seconds_of(word) <= FARTHEST_S:
+            return True
+        before = word.text.lower()
+    return False
 
 
 def _fault(expr: str, node: Any, allowed: tuple[str, ...]) -> str:
@@ -55,10 +73,16 @@ def _fault(expr: str, node: Any, allowed: tuple[str, ...]) -> str:
             f"{_place(expr, operator)}: parse error: {operator}() is experimental and must be enabled with "
             "--enable-feature=promql-experimental-functions"
         )
+    if isinstance(node, parser.VectorSelector) and any(map(_unusable, node.matchers.matchers)):
+        return diagnose(expr) or ""
     if isinstance(node, parser.VectorSelector) and node.matchers.or_matchers:
         place = _place(expr, "or")
         return f'{place}: parse error: unexpected identifier "or" in label matching, expected "," or "}}"'
     return ""
+
+
+def _unusable(matcher: parser.Matcher) -> bool:
+    return matcher.op in _PATTERNS and bool(pattern_fault(matcher.value))
 
 
 def _place(expr: str, word: str) -> str:

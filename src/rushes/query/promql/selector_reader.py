@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import promql_parser as parser
 
 from rushes.query.promql.cursor import Cursor, Fault, Node
-from rushes.query.promql.tokens import Kind, Token
+from rushes.query.promql.patterns import pattern_fault
+from rushes.query.promql.tokens import Kind, Token, seconds_of, without_raw_strings
 
-__all__ = ["SelectorReader"]
+__all__ = ["FARTHEST_S", "SelectorReader"]
 
 _EXPECTED: Final = "number, duration, step(), or range()"
+FARTHEST_S: Final = 2**63 / 1e9  # as many nanoseconds as Go counts
+_LAST_MOMENT: Final = float(2**63)
 
 
 class SelectorReader(Cursor):
@@ -46,9 +50,10 @@ class SelectorReader(Cursor):
                 operator = self._take().text
                 if self._next.kind is not Kind.STRING:
                     raise self._unexpected("label matching", "string")
-                value = self._take().text[1:-1]
-                if operator in ("=~", "!~") and not _is_pattern(value):
-                    raise Fault(f"error parsing regexp: `^(?s:{value})$`", label.start)
+                word = self._take()
+                value = word.text[1:-1]
+                if operator in ("=~", "!~") and (fault := pattern_fault(_meant(word.text))):
+                    raise Fault(fault, label.start)
                 found.append((label.text.strip("\"'"), operator, value))
             if self._is(","):
                 self._take()
@@ -69,12 +74,12 @@ class SelectorReader(Cursor):
                     self._take()
                 if self._next.kind not in (Kind.DURATION, Kind.NUMBER):
                     raise self._unexpected("offset", _EXPECTED)
-                self._take()
+                self._in_range(self._take())
                 self._once(node, "offset", repeated=offset)
                 offset = True
             elif self._is("@"):
                 self._take()
-                self._moment()
+                self._moment(node)
                 self._once(node, "@ <timestamp>", repeated=at)
                 at = True
             else:
@@ -92,7 +97,8 @@ class SelectorReader(Cursor):
         elif repeated:
             self.faults.append(Fault(f"{what} may not be set multiple times", node.start))
 
-    def _moment(self) -> None:
+    def _moment(self, node: Node) -> None:
+        sign = -1 if self._is("-") else 1
         if self._is("-", "+"):
             self._take()
         if self._next.kind is Kind.NAME and self._next.text in ("start", "end"):
@@ -102,7 +108,11 @@ class SelectorReader(Cursor):
             self._take()
             self._expect(")", "@", "timestamp")
         elif self._next.kind is Kind.NUMBER:
-            self._take()
+            seconds = sign * seconds_of(self._take())
+            if not abs(seconds) < _LAST_MOMENT:
+                self.faults.append(
+                    Fault(f"timestamp out of bounds for @ modifier: {_in_full(seconds)}", node.start)
+                )
         else:
             raise self._unexpected("@", "timestamp")
 
@@ -131,8 +141,14 @@ class SelectorReader(Cursor):
     def _duration(self, context: str) -> None:
         if self._next.kind not in (Kind.DURATION, Kind.NUMBER):
             raise self._unexpected(context, _EXPECTED)
-        word = self._take()
-        if not any(digit in "123456789" for digit in word.text):
+        self._in_range(self._take(), positive=True)
+
+    def _in_range(self, word: Token, *, positive: bool = False) -> None:
+        """Sees to it that a duration, or a number in the place of one, can be one. With a unit it is never 0."""
+        seconds = seconds_of(word)
+        if not seconds <= FARTHEST_S:
+            self.faults.append(Fault("duration out of range", word.start))
+        elif not seconds and (positive or word.kind is Kind.DURATION):
             self.faults.append(Fault("duration must be greater than 0", word.start))
 
 
@@ -148,9 +164,17 @@ def _matches_empty(operator: str, value: str) -> bool:
     return False
 
 
-def _is_pattern(value: str) -> bool:
+def _meant(literal: str) -> str:
+    """What a string literal says, its escapes resolved."""
     try:
-        parser.parse(f'x{{a=~"{value}"}}')
+        read = parser.parse(without_raw_strings(literal))
     except ValueError:
-        return False
-    return True
+        return literal[1:-1]
+    return read.val if isinstance(read, parser.StringLiteral) else literal[1:-1]
+
+
+def _in_full(seconds: float) -> str:
+    """As Go writes a number without an exponent."""
+    if math.isinf(seconds):
+        return "+Inf" if seconds > 0 else "-Inf"
+    return "NaN" if math.isnan(seconds) else f"{seconds:f}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["Kind", "Token", "tokens", "without_raw_strings"]
+__all__ = ["NO_TEXT", "Kind", "Token", "seconds_of", "tokens", "without_raw_strings"]
 
 
 class Kind(StrEnum):
@@ -79,6 +79,18 @@ _MATCHING: Final = re.compile(r"(?P<operator>!=|=~|!~|=)")
 _NUMERIC: Final = re.compile(r"[0-9.][0-9a-zA-Z_.]*")
 _ESCAPES: Final = "abfnrtv\\'\""
 _DIGITS: Final = {"x": 2, "u": 4, "U": 8}
+_DAY: Final = 86_400_000
+_UNITS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": _DAY, "w": 7 * _DAY, "y": 365 * _DAY}
+_PART: Final = re.compile(r"([0-9]+)(ms|[smhdwy])")
+NO_TEXT: Final = "\ufffd"  # what bytes that are no UTF-8 were read as, and in Go what they are
+
+
+def seconds_of(word: Token) -> float:
+    """What a number or a duration comes to."""
+    if word.kind is Kind.DURATION:
+        return sum(int(count) * _UNITS[unit] for count, unit in _PART.findall(word.text)) / 1000
+    hexadecimal = word.text[:2].lower() == "0x"
+    return float(int(word.text, 16)) if hexadecimal else float(word.text)
 
 
 def tokens(text: str) -> list[Token]:
@@ -151,6 +163,8 @@ def _string_end(text: str, start: int) -> int:
         character = text[position]
         if character == quote:
             return position + 1
+        if character == NO_TEXT:
+            raise _Bad("invalid UTF-8 rune", start)
         if quote != "`":
             if character == "\n":
                 break

@@ -12,7 +12,7 @@ from typing import Any, Final
 import promql_parser as parser
 
 from rushes.query.promql.model import PromQLError
-from rushes.query.promql.tokens import Kind, tokens
+from rushes.query.promql.tokens import Kind, Token, tokens
 
 __all__ = ["check_size", "nodes", "selectors"]
 
@@ -21,13 +21,14 @@ _OPERATORS: Final = 250
 _DEPTH: Final = 100
 
 
-def check_size(expr: str) -> None:
-    """Raises PromQLError for a query that is too long, too deeply nested or has too many operators to be evaluated."""
+def check_size(expr: str) -> list[Token]:
+    """A query's words. Raises PromQLError if it is too long, too deeply nested or has too many operators."""
     if len(expr) > _CHARACTERS:
         raise PromQLError("bad_data", f"the query has {len(expr)} characters, more than {_CHARACTERS}")
     depth = operators = 0
     inside = False  # braces, whose operators are matchers
-    for token in tokens(expr):
+    words = tokens(expr)
+    for token in words:
         if token.kind is Kind.BRACKET:
             depth += (token.text == "(") - (token.text == ")")
             inside = token.text == "{" or (inside and token.text != "}")
@@ -38,6 +39,7 @@ def check_size(expr: str) -> None:
                 f"the query is nested deeper than {_DEPTH} parentheses or has more than {_OPERATORS} operators; "
                 "record parts of it, or ask for them one by one",
             )
+    return words
 
 
 def nodes(expr: Any) -> Iterator[Any]:
