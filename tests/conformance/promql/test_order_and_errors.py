@@ -139,6 +139,8 @@ _FAILING = (
     'label_join(c_depth, "", ",", "tier")',
     'count_values("", c_depth)',
     "topk(1e30, c_depth)",
+    "bottomk(1.23456789e20, c_depth)",
+    "topk(Inf, c_depth)",
     'abs({__name__=~"c_depth|c_limit|c_info|c_time"})',
     "c_depth + on(tier) c_limit",
     "c_depth * on(tier) group_left(status) c_limit",

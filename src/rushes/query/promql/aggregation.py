@@ -249,9 +249,14 @@ def _demand_integers(k: Floats) -> None:
     if np.isnan(k).any():
         raise PromQLError("execution", "Parameter value is NaN")
     for wrong in k[k <= -_INT64].tolist():
-        raise PromQLError("execution", f"Scalar value {wrong:g} underflows int64")
+        raise PromQLError("execution", f"Scalar value {_told(wrong)} underflows int64")
     for wrong in k[k >= _INT64].tolist():
-        raise PromQLError("execution", f"Scalar value {wrong:g} overflows int64")
+        raise PromQLError("execution", f"Scalar value {_told(wrong)} overflows int64")
+
+
+def _told(value: float) -> str:
+    """A large number as Go writes it."""
+    return repr(value) if np.isfinite(value) else number(value)
 
 
 def count_values(of: Vector, grouping: Grouping, name: str) -> Vector:
