@@ -12,7 +12,7 @@ from chaos import CHECKPOINT_EVERY, SETTINGS, Chaos
 from postgres_process import PostgresProcess, installed
 from studio_processes import StudioProcesses
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

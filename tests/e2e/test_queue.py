@@ -15,7 +15,7 @@ import pytest
 from postgres_process import PostgresProcess, installed
 from studio_processes import Process, StudioProcesses, eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 JOB = {"model": "OPENSORA", "prompt": "a red heart moves up"}
 
