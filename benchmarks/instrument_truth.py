@@ -18,12 +18,12 @@ from torch._C._profiler import _RecordFunctionFast
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.instrument_networks import NETWORKS
-from rushes.instrument import instrument, uninstrument
+from rushes.instrument import drain_waiting, instrument, uninstrument
 from rushes.instrument.families import FAMILIES
 from rushes.instrument.kinds import family_of
 from rushes.sdk import configure
 
-__all__ = ["measure"]
+__all__ = ["Loop", "measure", "milliseconds", "ranges"]
 
 _STEPS = 4
 _RUNS = 3  # the one with the median ratio is told: a run may be torn by whatever else the machine does
@@ -41,17 +41,23 @@ class Scheduler:
 class Loop:
     """A denoising loop over one network with fixed inputs."""
 
-    def __init__(self, network: Any, inputs: dict[str, Any]) -> None:
+    def __init__(self, network: Any, inputs: dict[str, Any], steps: int = _STEPS) -> None:
         self.transformer, self.scheduler = network.eval(), Scheduler()
-        self._inputs = inputs
+        self._execution_device = next(network.parameters()).device  # as pipelines have it
+        self._inputs, self.steps = inputs, steps
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU does the work."""
+        return bool(self._execution_device.type == "cuda")
 
     def __call__(self) -> None:
         with torch.inference_mode():
-            for _ in range(_STEPS):
+            for _ in range(self.steps):
                 self.scheduler.step(self.transformer(**self._inputs, return_dict=False))
 
 
-def _ranges(network: Any) -> None:
+def ranges(network: Any) -> None:
     """A range of the profiler around each forward that the map knows: the light kind, which torch uses itself."""
     family = family_of(type(network).__name__, FAMILIES)
     assert family is not None
@@ -82,11 +88,11 @@ def measure() -> list[tuple[str, str]]:
     for name, build in NETWORKS.items():
         loop = Loop(*build())
         loop()  # warm
-        _ranges(loop.transformer)
+        ranges(loop.transformer)
         instrument(loop, sample_every=1)
         runs: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for _ in range(_RUNS):
-            for kind, pair in _run(loop, spans).items():
+            for kind, pair in milliseconds(loop, spans).items():
                 runs[kind].append(pair)
         uninstrument(loop)
         for kind, pairs in sorted(runs.items()):
@@ -100,13 +106,18 @@ def measure() -> list[tuple[str, str]]:
     return rows
 
 
-def _run(loop: Loop, spans: InMemorySpanExporter) -> dict[str, tuple[float, float]]:
-    """Milliseconds by kind over one loop: ours, and the profiler's."""
+def milliseconds(loop: Loop, spans: InMemorySpanExporter) -> dict[str, tuple[float, float]]:
+    """By kind over one loop: ours, and the profiler's (on a GPU what CUPTI says of the kernels within a range)."""
     spans.clear()
-    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if loop.on_gpu else [])]
+    with profile(activities=activities) as profiled:
         loop()
+        if loop.on_gpu:
+            torch.cuda.synchronize()
+    drain_waiting()  # what a GPU had not finished when the loop ended
     theirs = {
-        event.key.removeprefix(_RANGE): event.cpu_time_total / 1000
+        event.key.removeprefix(_RANGE): (event.device_time_total if loop.on_gpu else event.cpu_time_total)
+        / 1000
         for event in profiled.key_averages()
         if event.key.startswith(_RANGE)
     }
