@@ -37,6 +37,7 @@ def measure() -> list[tuple[str, str]]:
             )
         )
         assert not missing, name
+        assert not twice, name
         assert not alien, name
     starts = outcome.starts_s[1:]
     rows += [
