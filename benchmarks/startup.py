@@ -30,7 +30,9 @@ def measure() -> list[tuple[str, str]]:
             _seconds(models),
         ),
     ]
-    rows += [(f"RSS idle, {_SETTLED_S} s later, {name}", f"{mb:.0f} MB") for name, mb in sorted(memory.items())]
+    rows += [
+        (f"RSS idle, {_SETTLED_S} s later, {name}", f"{mb:.0f} MB") for name, mb in sorted(memory.items())
+    ]
     return rows
 
 
