@@ -48,7 +48,10 @@ BENCHMARKS: dict[str, Callable[[], list[tuple[str, str]]]] = {
 # Only by name: minutes of the same thing.
 LONG: dict[str, Callable[[], list[tuple[str, str]]]] = {"instrument_leak": instrument_leak.measure}
 
-WITH_OPTIONS: dict[str, Callable[[Sequence[str]], list[tuple[str, str]]]] = {"chaos": chaos.measure}
+WITH_OPTIONS: dict[str, Callable[[Sequence[str]], list[tuple[str, str]]]] = {
+    "chaos": chaos.measure,
+    "promql": promql.measure,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -6,95 +6,59 @@ until it is idle again. Prometheus takes the same remote-write requests in the s
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import random
-import shutil
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
-import psutil
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
+from benchmarks.servers import Server, prometheus, rushes_server
+
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 
+from prometheus_peer import PROMETHEUS
 from remote_write_messages import series1, snapped
 
-__all__ = ["measure"]
+__all__ = ["PROTOBUF", "logs", "measure", "points", "scrape", "spans"]
 
 _SERIES: Final = 20_000
 _SCRAPES: Final = 15
 _PER_REQUEST: Final = 2000
 _SPANS: Final = ((512, 60), (8192, 8))  # an SDK's batch, a collector's: how large, how many
-_PROTOBUF: Final = {"content-type": "application/x-protobuf"}
-_IDLE: Final = 0.03  # share of a processor that counts as idle
+PROTOBUF: Final = {"content-type": "application/x-protobuf"}
 _RANDOM: Final = random.Random(1)  # noqa: S311 - not for secrets
-
-
-@dataclass
-class _Server:
-    process: psutil.Process
-    urls: dict[str, str]
-
-    def cpu_s(self) -> float:
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
-
-    def idle(self) -> None:
-        """Wait until what was left for later (merges, compaction) is done."""
-        for _ in range(60):
-            before = self.cpu_s()
-            time.sleep(1)
-            if self.cpu_s() - before < _IDLE:
-                return
-
-    def costs(self, work: Callable[[], None]) -> tuple[float, float]:
-        """Seconds of processor and of the clock that the work takes."""
-        self.idle()
-        cpu, began = self.cpu_s(), time.monotonic()
-        work()
-        wall = time.monotonic() - began
-        self.idle()
-        return self.cpu_s() - cpu, wall
 
 
 def measure() -> list[tuple[str, str]]:
     """The figures."""
     rows: list[tuple[str, str]] = []
-    scrapes = [_scrape(number) for number in range(_SCRAPES)]
+    scrapes = [scrape(number) for number in range(_SCRAPES)]
     n = _SERIES * _SCRAPES
-    with _rushes() as rushes:
+    with rushes_server() as rushes:
         for size, count in _SPANS:
-            bodies = [_spans(size) for _ in range(count)]
+            bodies = [spans(size) for _ in range(count)]
             rows.append(_row(f"spans, OTLP, batches of {size}", size * count, rushes, "traces", bodies))
         for size, count in _SPANS:
-            bodies = [_logs(size) for _ in range(count)]
+            bodies = [logs(size) for _ in range(count)]
             rows.append(_row(f"log records, OTLP, batches of {size}", size * count, rushes, "logs", bodies))
-        points = [_points(5000, at) for at in range(40)]
-        rows.append(_row("samples, OTLP gauges, batches of 5000", 5000 * 40, rushes, "metrics", points))
+        bodies = [points(5000, at) for at in range(40)]
+        rows.append(_row("samples, OTLP counters, batches of 5000", 5000 * 40, rushes, "metrics", bodies))
         rows.append(_samples("samples, remote write, Rushes", n, rushes, scrapes))
-    if shutil.which("prometheus"):
-        with _prometheus() as prometheus:
-            rows.append(_samples("samples, remote write, Prometheus", n, prometheus, scrapes))
+    if PROMETHEUS is not None:
+        with prometheus() as peer:
+            rows.append(_samples("samples, remote write, Prometheus", n, peer, scrapes))
     return rows
 
 
-def _row(what: str, n: int, server: _Server, signal_: str, bodies: list[bytes]) -> tuple[str, str]:
-    with httpx.Client(headers=_PROTOBUF) as client:
+def _row(what: str, n: int, server: Server, signal_: str, bodies: list[bytes]) -> tuple[str, str]:
+    with httpx.Client(headers=PROTOBUF, timeout=60) as client:
 
         def send() -> None:
             for body in bodies:
@@ -103,13 +67,13 @@ def _row(what: str, n: int, server: _Server, signal_: str, bodies: list[bytes]) 
         return what, _figure(n, server.costs(send))
 
 
-def _samples(what: str, n: int, server: _Server, scrapes: list[list[bytes]]) -> tuple[str, str]:
+def _samples(what: str, n: int, server: Server, scrapes: list[list[bytes]]) -> tuple[str, str]:
     headers = {
-        **_PROTOBUF,
+        **PROTOBUF,
         "content-encoding": "snappy",
         "x-prometheus-remote-write-version": "0.1.0",
     }
-    with httpx.Client(headers=headers) as client:
+    with httpx.Client(headers=headers, timeout=60) as client:
 
         def send() -> None:
             for bodies in scrapes:
@@ -117,8 +81,7 @@ def _samples(what: str, n: int, server: _Server, scrapes: list[list[bytes]]) -> 
                     client.post(f"{server.urls['ui']}/api/v1/write", content=body).raise_for_status()
 
         cpu, wall = server.costs(send)
-    rss = server.process.memory_info().rss / 1e6
-    return what, f"{_figure(n, (cpu, wall))}; {rss:.0f} MB resident"
+    return what, f"{_figure(n, (cpu, wall))}; {server.rss_mb():.0f} MB resident"
 
 
 def _figure(n: int, cost: tuple[float, float]) -> str:
@@ -129,7 +92,7 @@ def _figure(n: int, cost: tuple[float, float]) -> str:
 _NOW_MS: Final = int(time.time() * 1000) - 300_000
 
 
-def _scrape(number: int) -> list[bytes]:
+def scrape(number: int) -> list[bytes]:
     """The remote-write requests of one scrape of all series."""
     ts = _NOW_MS + number * 15_000
     series = [
@@ -158,14 +121,15 @@ def _attributes(**of: str | float | bool) -> list[KeyValue]:
     return found
 
 
-def _spans(size: int) -> bytes:
+def spans(size: int) -> bytes:
+    """An OTLP request of spans."""
     request = ExportTraceServiceRequest()
     of = request.resource_spans.add()
     of.resource.attributes.extend(_attributes(**{"service.name": "studio", "service.instance.id": "w1"}))
-    spans = of.scope_spans.add().spans
+    all_spans = of.scope_spans.add().spans
     now = time.time_ns()
     for number in range(size):
-        spans.add(
+        all_spans.add(
             trace_id=_RANDOM.randbytes(16),
             span_id=_RANDOM.randbytes(8),
             parent_span_id=_RANDOM.randbytes(8),
@@ -187,7 +151,8 @@ def _spans(size: int) -> bytes:
     return request.SerializeToString()
 
 
-def _logs(size: int) -> bytes:
+def logs(size: int) -> bytes:
+    """An OTLP request of log records."""
     request = ExportLogsServiceRequest()
     of = request.resource_logs.add()
     of.resource.attributes.extend(_attributes(**{"service.name": "studio", "service.instance.id": "w1"}))
@@ -213,7 +178,8 @@ def _logs(size: int) -> bytes:
     return request.SerializeToString()
 
 
-def _points(size: int, at: int) -> bytes:
+def points(size: int, at: int) -> bytes:
+    """An OTLP request of cumulative sums, at so many seconds after the first."""
     request = ExportMetricsServiceRequest()
     of = request.resource_metrics.add()
     of.resource.attributes.extend(_attributes(**{"service.name": "studio", "service.instance.id": "w1"}))
@@ -228,59 +194,6 @@ def _points(size: int, at: int) -> bytes:
                 attributes=_attributes(model="MOCHI1", tier="standard", worker_id=f"gpu-{number}"),
             )
     return request.SerializeToString()
-
-
-@contextlib.contextmanager
-def _rushes() -> Iterator[_Server]:
-    with tempfile.TemporaryDirectory() as folder:
-        env = {**os.environ, "RUSHES_DATA_DIR": folder, "RUSHES_CONFIG_DIR": f"{folder}/config"}
-        ports = ("--port", "0", "--otlp-http-port", "0", "--otlp-grpc-port", "0")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "rushes", "server", *ports], env=env, stdout=subprocess.DEVNULL
-        )
-        try:
-            local = Path(folder) / "local.json"
-            while not local.exists():
-                if process.poll() is not None:
-                    raise RuntimeError("rushes server ended early")
-                time.sleep(0.05)
-            told: dict[str, Any] = json.loads(local.read_text())
-            yield _Server(psutil.Process(process.pid), {"ui": told["ui"], "otlp": told["otlp_http"]})
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
-
-
-@contextlib.contextmanager
-def _prometheus() -> Iterator[_Server]:
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
-        (Path(folder) / "prometheus.yml").write_text("{}")
-        with (Path(folder) / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [
-                    "prometheus",
-                    f"--config.file={folder}/prometheus.yml",
-                    f"--storage.tsdb.path={folder}/data",
-                    f"--web.listen-address=127.0.0.1:{port}",
-                    "--web.enable-remote-write-receiver",
-                ],
-                stdout=log,
-                stderr=log,
-            )
-            try:
-                url = f"http://127.0.0.1:{port}"
-                for _ in range(200):
-                    with contextlib.suppress(httpx.HTTPError):
-                        if httpx.get(f"{url}/-/ready").is_success:
-                            break
-                    time.sleep(0.1)
-                yield _Server(psutil.Process(process.pid), {"ui": url})
-            finally:
-                process.terminate()
-                process.wait()
 
 
 if __name__ == "__main__":

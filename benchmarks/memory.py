@@ -12,7 +12,8 @@ from typing import Final
 
 import httpx
 
-from benchmarks.ingest import _PROTOBUF, _logs, _points, _rushes, _scrape, _Server, _spans
+from benchmarks.ingest import PROTOBUF, logs, points, scrape, spans
+from benchmarks.servers import rushes_server
 
 __all__ = ["measure"]
 
@@ -30,21 +31,20 @@ _PAGES: Final = ("/api/traces?limit=50", "/api/logs?limit=100", "/")
 
 def measure() -> list[tuple[str, str]]:
     """Megabytes."""
-    spans = [*(_spans(8192) for _ in range(4)), *(_spans(512) for _ in range(10))]
     bodies = {
-        "traces": spans,
-        "logs": [_logs(8192) for _ in range(2)],
-        "metrics": [_points(5000, at) for at in range(20)],
+        "traces": [*(spans(8192) for _ in range(4)), *(spans(512) for _ in range(10))],
+        "logs": [logs(8192) for _ in range(2)],
+        "metrics": [points(5000, at) for at in range(20)],
     }
-    scrapes = [_scrape(number) for number in range(_BURSTS)]
-    with _rushes() as server, httpx.Client(headers=_PROTOBUF, timeout=60) as client:
+    scrapes = [scrape(number) for number in range(_BURSTS)]
+    with rushes_server() as server, httpx.Client(headers=PROTOBUF, timeout=60) as client:
         time.sleep(_SETTLED_S)
-        idle, during = _resident(server), list[float]()
-        for scrape in scrapes:
+        idle, during = server.rss_mb(), list[float]()
+        for requests_of_scrape in scrapes:
             for signal, requests in bodies.items():
                 for body in requests:
                     client.post(f"{server.urls['otlp']}/v1/{signal}", content=body).raise_for_status()
-            for body in scrape:
+            for body in requests_of_scrape:
                 snappy = {"content-encoding": "snappy"}
                 client.post(
                     f"{server.urls['ui']}/api/v1/write", content=body, headers=snappy
@@ -54,9 +54,9 @@ def measure() -> list[tuple[str, str]]:
                 reader.start()
             for reader in readers:
                 reader.join()
-            during.append(_resident(server))
+            during.append(server.rss_mb())
         time.sleep(_SETTLED_S)
-        after = _resident(server)
+        after = server.rss_mb()
     return [
         ("RSS of the control room, idle", f"{idle:.0f} MB"),
         (f"after each of {_BURSTS} bursts, the most", f"{max(during):.0f} MB"),
@@ -72,7 +72,3 @@ def _read(ui: str) -> None:
             client.get("/api/v1/query_range", params=asked).raise_for_status()
         for page in _PAGES:
             client.get(page, follow_redirects=True).raise_for_status()
-
-
-def _resident(server: _Server) -> float:
-    return float(server.process.memory_info().rss) / 1e6

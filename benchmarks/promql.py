@@ -1,250 +1,177 @@
-"""The Operations dashboard's PromQL over six hours of a fleet, by Rushes and by Prometheus, on the same samples.
+"""The four dashboards' PromQL over six hours of a fleet, by Rushes and by Prometheus, on the same samples.
 
-The fleet is the specification's (450 pods, 66,000 series at full size): `python -m benchmarks.promql --pods 450`. The
-default is a tenth of it. Both are written to first, Prometheus by remote write, the store directly; then every query
-is asked of both in turn. Prometheus answers over HTTP, Rushes in this process.
+The fleet is the specification's, of 66,000 series: 95 million samples, some minutes to write; `--pods 45` is a tenth of
+it. Prometheus is written to by remote write, the store directly; then every query is asked of both in turn, over HTTP,
+in processes of their own. `--folder` keeps the samples for the next time.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
+import json
+import math
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
 import psutil
-import pyarrow as pa
+
+from benchmarks.fleet import HOURS, Fleet
+from benchmarks.fleet_dashboards import Ask, asks
+from benchmarks.servers import Server, rushes_server
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 
-from prometheus_peer import PROMETHEUS, Peer, Written, started
-from promql_agreement import Both
-from rushes.catalog import METRICS, MODELS, TIERS, WORKER_STATES
-from rushes.dashboards import OPERATIONS
-from rushes.dashboards.panel import Kind
-from rushes.query.promql import PromQL
-from rushes.store.chdb_store import ChdbStore
-from rushes.store.schema import ARROW
-from rushes.web.timerange import TimeRange
+from prometheus_peer import PROMETHEUS, Peer, started
 
 __all__ = ["measure"]
 
-_END_S = 1_767_247_200
-_HOURS = 6
-_EVERY_S = 15
-_SLICE_S = 900
-_RUNS = 5
-_PODS = 45
-_STEPS = ("spatial_attn", "temporal_attn", "cross_attn", "ffn", "joint_attn", "audio", "other", "total")
+_PODS: Final = 450
+_RUNS: Final = 3
+_NEAR: Final = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One query of the dashboard; an instant one has a step of 0."""
+@dataclass(slots=True)
+class _Taken:
+    """Milliseconds of the clock and of the processor for each query, Rushes' and Prometheus'."""
 
-    panel: str
-    expr: str
-    start_s: float
-    end_s: float
-    step_s: float
+    wall: list[list[float]] = field(default_factory=lambda: [[], []])
+    cpu: list[list[float]] = field(default_factory=lambda: [[], []])
 
-
-def _histogram(name: str, **labels: str) -> Iterator[tuple[dict[str, str], bool]]:
-    for le in (*(f"{bound:g}" for bound in METRICS[name].buckets), "+Inf"):
-        yield {"__name__": f"{name}_bucket", **labels, "le": le}, True
-    for end in ("sum", "count"):
-        yield {"__name__": f"{name}_{end}", **labels}, True
+    def medians(self) -> list[float]:
+        return [statistics.median(each) if each else math.nan for each in (*self.wall, *self.cpu)]
 
 
-def _pod(pod: int) -> Iterator[tuple[dict[str, str], bool]]:
-    where = {"job": "worker", "instance": f"worker-{pod}"}
-    model = MODELS[pod % len(MODELS)]
-    for step in _STEPS:
-        yield from _histogram("dit_inference_step_duration_ms", model=model, step_type=step, **where)
-    for tier in ("premium", "standard"):
-        of = {"tier": tier, "model": model, "resolution": "848x480", "status": "completed"}
-        yield from _histogram("video_generation_duration_seconds", **of, **where)
-    yield from _histogram("vae_decode_duration_seconds", model=model, **where)
-    for tier in TIERS:
-        of = {"tier": tier, "model": model, **where}
-        yield {"__name__": "video_generation_success_total", **of}, True
-        yield {"__name__": "video_generation_request_total", **of}, True
-        yield {"__name__": "video_generation_failure_total", "reason": "oom", **of}, True
-    for state in (*WORKER_STATES, "healthy"):
-        yield {"__name__": "gpu_worker_status", "worker_id": f"worker-{pod}", "status": state, **where}, False
-
-
-def _labels(pods: int) -> Iterator[tuple[dict[str, str], bool]]:
-    """Every series of the fleet, and whether it is a counter."""
-    for pod in range(pods):
-        yield from _pod(pod)
-    for scheduler in range(max(1, pods * 2 // 9)):
-        where = {"job": "scheduler", "instance": f"scheduler-{scheduler}"}
-        for tier in TIERS:
-            yield from _histogram("queue_wait_duration_seconds", tier=tier, **where)
-    for state in WORKER_STATES:
-        yield {"__name__": "worker_count_total", "status": state, "job": "supervisor"}, False
-    for tier, model, status in itertools.product(TIERS, MODELS, ("waiting", "assigned", "generating")):
-        of = {"tier": tier, "model": model, "status": status}
-        yield {"__name__": "queue_depth_total", **of, "job": "scheduler"}, False
-
-
-class Fleet:
-    """The fleet's series in the order of the store; samples are made slice by slice, the same each time."""
-
-    def __init__(self, pods: int) -> None:
-        found = sorted(_labels(pods), key=lambda each: each[0]["__name__"])
-        self.labels = [labels for labels, _ in found]
-        self.names = np.array([labels["__name__"] for labels in self.labels])
-        self.counters = np.array([counter for _, counter in found])
-        rng = np.random.default_rng(4)
-        # Scrapes of different targets happen at different times of the interval.
-        self._phase = rng.integers(0, _EVERY_S * 1000, len(found))
-        self._rate = rng.gamma(2.0, 0.2, len(found))
-        self._total = rng.uniform(1e3, 1e6, len(found))
-
-    def slices(self) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
-        """Times (milliseconds) and values, a row a series, a quarter of an hour each."""
-        rng = np.random.default_rng(5)
-        for begin in range(_END_S - _HOURS * 3600, _END_S, _SLICE_S):
-            at = np.arange(begin, begin + _SLICE_S, _EVERY_S) * 1000
-            ts = at[None, :] + self._phase[:, None]
-            more = rng.poisson(self._rate[:, None], ts.shape).astype(np.float64)
-            running = self._total[:, None] + np.cumsum(more, axis=1)
-            self._total = np.where(rng.random(len(self.labels)) < 0.01, 0.0, running[:, -1])
-            yield ts, np.where(self.counters[:, None], running, more)
-
-
-def _write(fleet: Fleet, store: ChdbStore, peer: Peer | None) -> None:
-    ids = np.arange(1, len(fleet.labels) + 1, dtype=np.uint64)
-    rest = [{name: value for name, value in each.items() if name != "__name__"} for each in fleet.labels]
-    seen = [_END_S] * len(rest)
-    store.insert("series", pa.table([fleet.names, ids, rest, seen], schema=ARROW["series"]))
-    for ts, values in fleet.slices():
-        samples = ts.shape[1]
-        store.insert(
-            "samples",
-            pa.table(
-                [
-                    pa.array(np.repeat(fleet.names, samples)),
-                    np.repeat(ids, samples),
-                    pa.array(ts.ravel()).cast(pa.timestamp("ms", "UTC")),
-                    values.ravel(),
-                ],
-                schema=ARROW["samples"],
-            ),
+def measure(arguments: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """p50 of every query in milliseconds, Rushes' and Prometheus', their ratio, and the sums by dashboard."""
+    given = _parser().parse_args(arguments)
+    with contextlib.ExitStack() as stack:
+        folder = given.folder or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="rushes-promql-"))
         )
-        if peer is not None:
-            for begin in range(0, len(rest), 2000):
-                rows = range(begin, min(begin + 2000, len(rest)))
-                peer.write(Written(fleet.labels[row], ts[row], values[row]) for row in rows)
-    while store.rows("SELECT count() AS running FROM system.merges")[0]["running"]:
-        time.sleep(0.5)
+        end_s, pods = _written(folder, given.pods)
+        if given.write_only:
+            return []
+        peer = stack.enter_context(started(folder / "prometheus")) if PROMETHEUS is not None else None
+        server = stack.enter_context(rushes_server(folder / "rushes"))
+        return _asked(pods, end_s, server, peer, given)
 
 
-def _asked() -> list[Ask]:
-    """What the page asks for the whole range: each panel's numbers and lines."""
-    over = TimeRange(_END_S - _HOURS * 3600, _END_S)
-    step = over.step_s
-    found = []
-    for panel in OPERATIONS.panels:
-        for query in panel.queries:
-            expr = query.expr.replace("$__rate_interval", f"{over.rate_s}s")
-            expr = expr.replace("$__range", f"{_HOURS * 3600}s")
-            if panel.kind is Kind.PLOT:
-                found.append(Ask(panel.id, expr, over.start_s + over.rate_s, over.end_s, step))
-            else:
-                found.append(Ask(panel.id, expr, over.end_s, over.end_s, 0))
-    return found
-
-
-def _seconds(ask: Ask, promql: PromQL | None, peer: Peer | None) -> float:
-    begun = time.perf_counter()
-    if promql is not None and ask.step_s:
-        promql.range(ask.expr, ask.start_s, ask.end_s, ask.step_s)
-    elif promql is not None:
-        promql.instant(ask.expr, ask.end_s)
-    elif peer is not None and ask.step_s:
-        peer.get("query_range", query=ask.expr, start=ask.start_s, end=ask.end_s, step=ask.step_s)
-    elif peer is not None:
-        peer.get("query", query=ask.expr, time=ask.end_s)
-    return time.perf_counter() - begun
-
-
-def measure(pods: int = _PODS, runs: int = _RUNS) -> list[tuple[str, str]]:
-    """p50 of every query of the dashboard in milliseconds, Rushes and Prometheus, and their ratio."""
-    rows = []
-    with tempfile.TemporaryDirectory(prefix="rushes-promql-") as folder, contextlib.ExitStack() as stack:
-        store = ChdbStore(Path(folder) / "store", retention_s=20 * 365 * 86_400)
-        stack.callback(store.close)
-        peer = None
-        if PROMETHEUS is not None:
-            prometheus = Path(folder) / "prometheus"
-            prometheus.mkdir()
-            peer = stack.enter_context(started(prometheus))
-        fleet = Fleet(pods)
-        _write(fleet, store, peer)
-        promql = PromQL(store)
-        rows.append(("series, samples", f"{len(fleet.labels):,}, {len(fleet.labels) * _HOURS * 240:,}"))
-        ours_all, theirs_all, cpu_all = 0.0, 0.0, np.zeros(2)
-        for ask in _asked():
-            ours, theirs = [], []
-            for _ in range(runs):
-                before = _cpu(peer)
-                ours.append(_seconds(ask, promql, None) * 1000)
-                theirs.append(_seconds(ask, None, peer) * 1000)
-                cpu_all += (_cpu(peer) - before) / runs
-            mine, other = statistics.median(ours), statistics.median(theirs)
-            ours_all, theirs_all = ours_all + mine, theirs_all + other
-            rows.append((f"{ask.panel}: `{ask.expr}`", _figures(mine, other, peer)))
-            difference = _difference(ask, promql, peer)
-            if difference:
-                rows.append((f"{ask.panel} differs", difference))
-        rows.append(("the whole dashboard", _figures(ours_all, theirs_all, peer)))
-        rows.append(("the whole dashboard, CPU time", _figures(cpu_all[0] * 1000, cpu_all[1] * 1000, peer)))
-    return rows
-
-
-def _cpu(peer: Peer | None) -> npt.NDArray[np.float64]:
-    """CPU seconds so far, of this process and of Prometheus: what a busy machine says more truly than a clock."""
-    theirs = psutil.Process(peer.pid).cpu_times() if peer is not None else None
-    return np.array([time.process_time(), theirs.user + theirs.system if theirs is not None else 0.0])
-
-
-def _difference(ask: Ask, promql: PromQL, peer: Peer | None) -> str:
-    """Whether both said the same, so that nothing wrong is called fast."""
-    if peer is None:
-        return ""
-    both = Both(peer, promql, promql, origin_s=0)
-    if ask.step_s:
-        return both.range(ask.expr, ask.start_s, ask.end_s, ask.step_s)
-    return both.instant(ask.expr, ask.end_s)
-
-
-def _figures(ours: float, theirs: float, peer: Peer | None) -> str:
-    if peer is None:
-        return f"{ours:.1f} ms (prometheus is not installed)"
-    return f"{ours:.1f} ms, Prometheus {theirs:.1f} ms, ratio {ours / theirs:.2f}"
-
-
-def main() -> None:
-    """Prints a table."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pods", type=int, default=_PODS, help="450 is the specification's fleet")
     parser.add_argument("--runs", type=int, default=_RUNS)
-    given = parser.parse_args()
-    print("| promql | |\n|---|---|")
-    for what, figure in measure(given.pods, given.runs):
-        print(f"| {what} | {figure} |")
+    parser.add_argument("--folder", type=Path, help="where samples are, or are to be kept; up to a week old")
+    parser.add_argument("--write-only", action="store_true", help="write the samples and ask nothing")
+    parser.add_argument("--dashboard", help="only this one's queries")
+    return parser
 
 
-if __name__ == "__main__":
-    main()
+def _written(folder: Path, pods: int) -> tuple[int, int]:
+    """When the samples in the folder end and of how many pods they are; written there unless they were before."""
+    note = folder / "fleet.json"
+    if note.exists():
+        told = json.loads(note.read_text())
+        return told["end_s"], told["pods"]
+    end_s = int(time.time()) // 3600 * 3600
+    (folder / "prometheus").mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        command = [sys.executable, "-m", "benchmarks.fleet", str(folder / "rushes" / "telemetry")]
+        command += ["--pods", str(pods), "--end", str(end_s)]
+        if PROMETHEUS is not None:
+            command += ["--prometheus", stack.enter_context(started(folder / "prometheus")).url]
+        subprocess.run(command, check=True)
+    note.write_text(json.dumps({"end_s": end_s, "pods": pods}))
+    return end_s, pods
+
+
+def _asked(
+    pods: int, end_s: int, server: Server, peer: Peer | None, given: argparse.Namespace
+) -> list[tuple[str, str]]:
+    ours = Peer(server.urls["ui"], server.process.pid)
+    series = len(Fleet(pods, end_s).labels)
+    rows = [("series, samples", f"{series:,}, {series * HOURS * 240:,}")]
+    server.idle()
+    sums: dict[str, list[float]] = {}
+    slower, worst, count = 0, 0.0, 0
+    for ask in asks(end_s):
+        if given.dashboard not in (None, ask.dashboard):
+            continue
+        taken, answers = _Taken(), list[Any]()
+        for _ in range(given.runs):
+            answers = [_timed(which, ask, taken, at) for at, which in enumerate((ours, peer)) if which]
+        medians = taken.medians()
+        for name in (ask.dashboard, "all"):
+            sums[name] = [a + b for a, b in zip(sums.get(name, [0.0] * 4), medians, strict=True)]
+        count += 1
+        how = "line" if ask.step_s else "number"
+        text = _figures(medians[:2], peer)
+        if peer is not None:
+            slower += medians[0] > medians[1]
+            apart = _apart(answers[0], answers[1])
+            worst = max(worst, apart)
+            if apart > _NEAR:
+                text += f"; **answers differ** by {apart:.1e}"
+        rows.append((f"{ask.dashboard}, {ask.panel} ({how}): `{ask.expr}`", text))
+    for name, of in sums.items():
+        what = f"all of {name}" if name != "all" else f"all {count} queries"
+        rows.append((what, f"{_figures(of[:2], peer)}; processor {_figures(of[2:], peer)}"))
+    if peer is not None:
+        rows.append(("queries that take Rushes longer", f"{slower} of {count}"))
+        rows.append(("largest relative difference of any two values", f"{worst:.1e}"))
+        rows.append(
+            ("RSS after it, Prometheus", f"{psutil.Process(peer.pid).memory_info().rss / 1e6:.0f} MB")
+        )
+    rows.append(("RSS after it, Rushes", f"{server.rss_mb():.0f} MB"))
+    ours.close()
+    return rows
+
+
+def _timed(which: Peer, ask: Ask, taken: _Taken, at: int) -> Any:
+    """The answer; what it took is noted at that place."""
+    process = psutil.Process(which.pid)
+    before, begun = process.cpu_times(), time.perf_counter()
+    if ask.step_s:
+        answer = which.get("query_range", query=ask.expr, start=ask.start_s, end=ask.end_s, step=ask.step_s)
+    else:
+        answer = which.get("query", query=ask.expr, time=ask.end_s)
+    taken.wall[at].append((time.perf_counter() - begun) * 1000)
+    after = process.cpu_times()
+    taken.cpu[at].append((after.user + after.system - before.user - before.system) * 1000)
+    if answer["status"] != "success":
+        raise RuntimeError(f"{ask.expr}: {answer['error']}")
+    return answer["data"]["result"]
+
+
+def _apart(ours: list[Any], theirs: list[Any]) -> float:
+    """The largest relative difference of two values; infinite where one has what the other lacks."""
+    mine, others = (
+        {
+            (tuple(sorted(each["metric"].items())), at): float(value)
+            for each in result
+            for at, value in each.get("values") or [each["value"]]
+        }
+        for result in (ours, theirs)
+    )
+    if mine.keys() != others.keys():
+        return math.inf
+    return max((_difference(mine[key], others[key]) for key in mine), default=0.0)
+
+
+def _difference(a: float, b: float) -> float:
+    if a == b or (math.isnan(a) and math.isnan(b)):
+        return 0.0
+    return abs(a - b) / max(abs(a), abs(b)) if math.isfinite(a) and math.isfinite(b) else math.inf
+
+
+def _figures(of: Sequence[float], peer: Peer | None) -> str:
+    if peer is None:
+        return f"{of[0]:.0f} ms (prometheus is not installed)"
+    return f"{of[0]:.0f} ms, Prometheus {of[1]:.0f} ms, ratio {of[0] / of[1] if of[1] else math.nan:.2f}"

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 import promql_parser as parser
+import pyarrow as pa
 
 from rushes.query.promql.matching import by_metric_alone, condition, on_metric
 from rushes.query.promql.model import (
@@ -52,9 +53,10 @@ _FARTHEST_MS: Final = (
     9_000_000_000_000  # the year 2255: what the store's times reach, with no samples so far out
 )
 
+# In the order that they are stored in: to merge parts costs the store less than lists, or sorting, would.
 _SAMPLES: Final = """
-SELECT series_id, groupArray(toUnixTimestamp64Milli(ts)) AS ts_ms, groupArray(value) AS sample
-FROM (SELECT series_id, ts, value FROM samples WHERE %s LIMIT {limit:UInt64}) GROUP BY series_id"""
+SELECT series_id, toUnixTimestamp64Milli(ts) AS ts_ms, value AS sample
+FROM samples WHERE %s ORDER BY series_id, ts LIMIT {limit:UInt64}"""
 
 _HISTOGRAMS: Final = """
 SELECT series_id, toUnixTimestamp64Milli(ts) AS ts_ms, count, sum, schema, gauge, zero_threshold, zero_count,
@@ -230,24 +232,27 @@ def _samples(
 ) -> tuple[list[Labels], Integers, Integers, Floats]:
     where, params = chosen(of, after, until)
     table = reader.table(_SAMPLES % where, params | {"limit": reader.max_samples + 1})
-    labels, table = reader.labelled(table)
-    lists = table["ts_ms"].combine_chunks()
-    sizes = np.diff(numbers(lists.offsets)) if labels else np.empty(0, dtype=np.int64)
-    ts = numbers(lists.flatten()).astype(np.int64, copy=False)
-    values = numbers(table["sample"].combine_chunks().flatten()).astype(np.float64, copy=False)
-    owner = np.repeat(np.arange(len(labels), dtype=np.int64), sizes)
-    reader.bound(len(ts))
-    return labels, *_ordered(owner, ts, values)
+    reader.bound(table.num_rows)
+    ids, ts = numbers(table["series_id"]), numbers(table["ts_ms"]).astype(np.int64, copy=False)
+    values = numbers(table["sample"]).astype(np.float64, copy=False)
+    begins = np.flatnonzero(np.diff(ids, prepend=ids[:1] ^ 1))
+    sizes = np.diff(begins, append=len(ids))
+    labels, known = reader.labelled(pa.table({"series_id": ids[begins], "row": np.arange(len(begins))}))
+    rows = numbers(known["row"])
+    if len(rows) < len(begins):
+        kept = np.repeat(np.isin(np.arange(len(begins)), rows), sizes)
+        ts, values = ts[kept], values[kept]
+    owner = np.repeat(np.arange(len(rows), dtype=np.int64), sizes[rows])
+    return labels, *_once(owner, ts, values)
 
 
-def _ordered(owner: Integers, ts: Integers, values: Floats) -> tuple[Integers, Integers, Floats]:
-    """By series and time; of samples with one time the greatest stays, as the store itself chooses."""
-    order = np.lexsort((values, ts, owner))
-    owner, ts, values = owner[order], ts[order], values[order]
-    if len(ts) > 1:
-        last = np.append((ts[1:] != ts[:-1]) | (owner[1:] != owner[:-1]), True)
-        if not last.all():
-            owner, ts, values = owner[last], ts[last], values[last]
+def _once(owner: Integers, ts: Integers, values: Floats) -> tuple[Integers, Integers, Floats]:
+    """Of samples of a series with one time the greatest stays, as the store itself chooses."""
+    again = (ts[1:] == ts[:-1]) & (owner[1:] == owner[:-1])
+    if again.any():
+        order = np.lexsort((values, ts, owner))
+        last = np.append(~again, True)
+        owner, ts, values = owner[order][last], ts[order][last], values[order][last]
     return owner, ts, values
 
 
