@@ -24,6 +24,7 @@ sys.path.append(str(Path(__file__).parent.parent / "tests"))
 
 from prometheus_peer import Peer, Written
 from rushes.catalog import METRICS, MODELS, TIERS, WORKER_STATES
+from rushes.ingest.labels import series_id
 from rushes.store.chdb_store import ChdbStore
 from rushes.store.schema import ARROW
 
@@ -210,9 +211,11 @@ def _send(
 def write(fleet: Fleet, folder: Path, peer: Peer | None) -> None:
     """Give the fleet's samples to the store in that folder, and by remote write to Prometheus."""
     store = ChdbStore(folder)
-    ids = np.arange(1, len(fleet.labels) + 1, dtype=np.uint64)
     names = pa.array(fleet.names.tolist())
     rest = [{name: value for name, value in each.items() if name != "__name__"} for each in fleet.labels]
+    # Those of ingest, which lie anywhere: what a selector means isn't side by side.
+    of_series = zip(fleet.names.tolist(), rest, strict=True)
+    ids = np.array([series_id(name, labels) for name, labels in of_series], dtype=np.uint64)
     seen = [fleet.end_s] * len(rest)
     store.insert("series", pa.table([names, ids, rest, seen], schema=ARROW["series"]))
     for ts, values in fleet.slices():
