@@ -198,7 +198,7 @@ class Evaluation:
 
     def _over_range(self, name: str, of: Any) -> Vector:
         if (
-            name in grids.GRID_FUNCTIONS
+            grids.computes(name, self._grid)
             and isinstance(of, parser.MatrixSelector)
             and not selectors.has_histograms(self._reader, of.vector_selector)
         ):

@@ -16,9 +16,9 @@ from rushes.query.promql.model import Floats, Mask, Vector
 from rushes.query.promql.reader import Reader
 from rushes.query.promql.selectors import STALE, Grid, chosen, numbers
 
-__all__ = ["GRID_FUNCTIONS", "per_series"]
+__all__ = ["computes", "per_series"]
 
-GRID_FUNCTIONS: Final = {
+_GRID_FUNCTIONS: Final = {
     "": "timeSeriesLastToGrid",
     "rate": "timeSeriesRateToGrid",
     "increase": "timeSeriesIncreaseToGrid",
@@ -29,6 +29,10 @@ GRID_FUNCTIONS: Final = {
 }
 """The store's function for each of PromQL's; the selector itself is the one without a name."""
 
+# Of one window for each series, so of queries at one time. Only such as a sample that was sent twice can't change.
+# Where not all is finite the answer isn't either, and samples are looked at.
+_WINDOW_FUNCTIONS: Final = {"max_over_time": "[if(max(NOT isFinite(value)), nan, max(value))]"}
+
 _NOT_STALE: Final = f" AND reinterpretAsUInt64(value) != {STALE}"
 # In order, one series after another takes no memory; that there is little of it is no reason to go down to one thread.
 _SETTINGS: Final = (
@@ -37,10 +41,15 @@ _SETTINGS: Final = (
 )
 
 
+def computes(name: str, grid: Grid) -> bool:
+    """Whether the store can compute the function at these times."""
+    return name in _GRID_FUNCTIONS or (name in _WINDOW_FUNCTIONS and len(grid.times) == 1)
+
+
 def per_series(
     reader: Reader, name: str, of: parser.VectorSelector, grid: Grid, range_ms: int
 ) -> Vector | None:
-    """The function at every step, a row a series; None where samples must be looked at: one isn't finite.
+    """What `computes` says yes to, at every step, a row a series; None where one sample isn't finite: look at them.
 
     Raises:
         PromQLError: the selector can't be evaluated, or finds too much.
@@ -48,8 +57,8 @@ def per_series(
     times = grid.seen_by(of)
     start, end = int(times[0]), int(times[-1])
     step = int(times[1] - times[0]) if end > start else 1000
-    values_at = (
-        f"{GRID_FUNCTIONS[name]}(fromUnixTimestamp64Milli({start}, 'UTC'), fromUnixTimestamp64Milli({end}, 'UTC'), "
+    values_at = _WINDOW_FUNCTIONS.get(name) or (
+        f"{_GRID_FUNCTIONS[name]}(fromUnixTimestamp64Milli({start}, 'UTC'), fromUnixTimestamp64Milli({end}, 'UTC'), "
         f"toDecimal64('{step / 1000:.3f}', 3), toDecimal64('{range_ms / 1000:.3f}', 3))(ts, value)"
     )
     where, params = chosen(of, start - range_ms, end)
