@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from rushes.studio.jobs import POLICIES, Claims, Job, JobState, TierPolicy, WorkerInfo
-from rushes.studio.jobs.claims import hold_admission, hold_turns
 from rushes.studio.jobs.schedule import Queue
+from rushes.studio.jobs.turns import hold_admission, hold_turns
 from studio.jobs.bench import Bench
 
 SECOND = 10**9
@@ -162,7 +162,7 @@ def test_a_model_in_memory_goes_before_within_patience(bench: Bench, age_s: int)
 def test_a_process_that_stands_still_with_its_turn_in_hand_is_not_waited_for(
     bench: Bench, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rushes.studio.jobs.claims.STANDS_STILL_MS", 200)
+    monkeypatch.setattr("rushes.studio.jobs.turns.STANDS_STILL_MS", 200)
     job = bench.accept()
     with engine.connect() as stopped, engine.begin() as conn, ThreadPoolExecutor(1) as pool:
         hold_turns(stopped, "encode")

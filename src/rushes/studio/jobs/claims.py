@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from rushes.studio.jobs import rows
-from rushes.studio.jobs.job import Job, JobState
+from rushes.studio.jobs.job import RENDERING, Job, JobState
 from rushes.studio.jobs.render_times import RenderTimes, read_render_times
 from rushes.studio.jobs.schedule import (
     POLICIES,
@@ -22,19 +22,15 @@ from rushes.studio.jobs.schedule import (
     Idle,
     Queue,
     TierPolicy,
-    Turns,
     charge,
     choose,
 )
-from rushes.studio.jobs.table import jobs, turns, workers
+from rushes.studio.jobs.table import jobs, workers
+from rushes.studio.jobs.turns import hold_turns, write_turns
 from rushes.studio.jobs.workers import BEAT_S, info_of
 
-__all__ = ["ADMISSION", "RENDERING", "Claims", "hold_admission", "hold_turns", "read_turns"]
+__all__ = ["Claims"]
 
-RENDERING: Final = (JobState.ASSIGNED, JobState.GENERATING)
-ADMISSION: Final = "admission"
-"""The row of turns of those who come to the queue."""
-STANDS_STILL_MS: Final = 5_000
 _TIMES_ARE_GOOD_S: Final = 5.0
 _FRESH_S: Final = 3 * BEAT_S
 
@@ -128,7 +124,7 @@ class Claims:
             after = charge(
                 so_far, head, heads, seconds=1.0 if cost is None else cost, policies=self._policies
             )
-            conn.execute(sa.update(turns).where(turns.c.queue == queue).values(passes=after.to_json()))
+            write_turns(conn, queue, after)
             job = rows.with_stages(conn, job)
             conn.commit()  # without it, nothing was changed
             return job
@@ -150,17 +146,6 @@ class Claims:
         return [Idle(frozenset(info.warm), info.realtime, info.since_ns) for info in found]
 
 
-def read_turns(conn: sa.Connection, queue: Queue) -> Turns:
-    """How far the tiers have come."""
-    return Turns.from_json(conn.execute(sa.select(turns.c.passes).where(turns.c.queue == queue)).scalar_one())
-
-
-def hold_admission(conn: sa.Connection) -> None:
-    """From here on nobody else comes to the queue before this transaction ends: how long it is stays true."""
-    _wait_for_nobody_who_stands_still(conn)
-    conn.execute(sa.update(turns).where(turns.c.queue == ADMISSION).values(taken=turns.c.taken + 1))
-
-
 def _running(conn: sa.Connection) -> dict[str, int]:
     """How many of each tier's jobs are on workers to be rendered."""
     query = (
@@ -170,22 +155,6 @@ def _running(conn: sa.Connection) -> dict[str, int]:
         .order_by(jobs.c.tier)
     )
     return {row.tier: int(row[1]) for row in conn.execute(query)}
-
-
-def hold_turns(conn: sa.Connection, queue: Queue) -> Turns:
-    """The turns, which nobody else changes before this transaction ends."""
-    _wait_for_nobody_who_stands_still(conn)
-    held = sa.update(turns).where(turns.c.queue == queue).values(taken=turns.c.taken + 1)
-    return Turns.from_json(conn.execute(held.returning(turns.c.passes)).scalar_one())
-
-
-def _wait_for_nobody_who_stands_still(conn: sa.Connection) -> None:
-    """A process that is stopped at the wrong moment must not keep its turn: PostgreSQL ends its session.
-
-    SQLite knows no such thing.
-    """
-    if conn.dialect.name == "postgresql":
-        conn.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {STANDS_STILL_MS}")
 
 
 def _heads(conn: sa.Connection, state: JobState, now: int) -> list[Head]:

@@ -15,9 +15,7 @@ from sqlalchemy.schema import CreateColumn
 
 # These modules declare their tables in `metadata` when they are imported.
 from rushes.studio.cost import table as _compute_table  # noqa: F401
-from rushes.studio.jobs.claims import ADMISSION
-from rushes.studio.jobs.schedule import QUEUES
-from rushes.studio.jobs.table import turns
+from rushes.studio.jobs.turns import add_turns
 from rushes.studio.keys.table import metadata
 
 if TYPE_CHECKING:
@@ -97,10 +95,7 @@ def _add_indexes(engine: sa.Engine) -> None:
 
 def _add_turns(engine: sa.Engine) -> None:
     with engine.begin() as conn:
-        there = set(conn.execute(sa.select(turns.c.queue)).scalars())
-        for queue in (*QUEUES, ADMISSION):
-            if queue not in there:
-                conn.execute(sa.insert(turns).values(queue=queue, taken=0, passes="{}"))
+        add_turns(conn)
 
 
 def _add_columns(engine: sa.Engine) -> None:

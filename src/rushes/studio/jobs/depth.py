@@ -6,22 +6,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from rushes.studio.jobs.job import JobState
+from rushes.studio.jobs.job import UNFINISHED, WAITING, JobState
 from rushes.studio.jobs.table import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 _STATUS: Final = {
-    JobState.QUEUED: "waiting",
-    JobState.ENCODING: "waiting",
-    JobState.WAITING: "waiting",
+    **dict.fromkeys(WAITING, "waiting"),
     JobState.ASSIGNED: "assigned",
     JobState.GENERATING: "generating",
 }
 """The `status` label of `queue_depth_total` for each unfinished state."""
-
-WAITING: Final = tuple(state for state, status in _STATUS.items() if status == "waiting")
 
 
 class QueueDepth(NamedTuple):
@@ -37,7 +33,7 @@ def read_depth(engine: sa.Engine) -> list[QueueDepth]:
     """Counts of unfinished jobs by tier, model and status; what has none is left out."""
     query = (
         sa.select(jobs.c.state, jobs.c.tier, jobs.c.model, sa.func.count().label("count"))
-        .where(jobs.c.state.in_(tuple(_STATUS)))
+        .where(jobs.c.state.in_(UNFINISHED))
         .group_by(jobs.c.state, jobs.c.tier, jobs.c.model)
     )
     counts: dict[tuple[str, str, str], int] = {}
@@ -59,7 +55,7 @@ def read_oldest(engine: sa.Engine) -> dict[tuple[str, bool], int]:
     """When the oldest unfinished job of each tier was accepted (Unix nanoseconds): waiting ones (True), and all."""
     query = (
         sa.select(jobs.c.state, jobs.c.tier, sa.func.min(jobs.c.accepted_ns).label("since"))
-        .where(jobs.c.state.in_(tuple(_STATUS)))
+        .where(jobs.c.state.in_(UNFINISHED))
         .group_by(jobs.c.state, jobs.c.tier)
     )
     oldest: dict[tuple[str, bool], int] = {}

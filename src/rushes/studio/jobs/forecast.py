@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from rushes.studio.jobs.claims import RENDERING, hold_admission, read_turns
-from rushes.studio.jobs.job import UNFINISHED, Job, JobState
+from rushes.studio.jobs.job import RENDERING, UNFINISHED, WAITING, Job
 from rushes.studio.jobs.render_times import WORK, read_render_times
 from rushes.studio.jobs.schedule import POLICIES, REALTIME, TierPolicy, Turns, in_turn, policy_of
 from rushes.studio.jobs.table import jobs
+from rushes.studio.jobs.turns import hold_admission, read_turns
 from rushes.studio.jobs.workers import WorkerInfo, Workers
 
 __all__ = ["Full", "Outlook", "Place", "QueueFullError", "Slot", "Waiting", "play"]
@@ -159,7 +159,7 @@ class Outlook:
 
     def place(self, job: Job) -> Place | None:
         """Where the job is in the queue; None once it is on a worker, or if no worker would take it."""
-        if job.state not in _WAITING:
+        if job.state not in WAITING:
             return None
         asked = self._monotonic()
         picture = self._picture()
@@ -192,9 +192,7 @@ class Outlook:
         return Full(refusal.depth, self._room_in_s(refusal.tier, refusal.depth - refusal.most + 1))
 
     def _refusal(self, conn: sa.Connection, tier: str) -> QueueFullError | None:
-        query = (
-            sa.select(jobs.c.tier, sa.func.count()).where(jobs.c.state.in_(_WAITING)).group_by(jobs.c.tier)
-        )
+        query = sa.select(jobs.c.tier, sa.func.count()).where(jobs.c.state.in_(WAITING)).group_by(jobs.c.tier)
         depths = {row.tier: int(row[1]) for row in conn.execute(query)}
         limit, everybody = policy_of(tier, self._policies).max_queued, sum(depths.values())
         for depth, most, of in ((depths.get(tier, 0), limit, tier), (everybody, self._max_queued, None)):
@@ -234,11 +232,11 @@ class Outlook:
         now = self._clock()
         with self._engine.connect() as conn:
             turns, times = read_turns(conn, "generate"), read_render_times(conn)
-            found = conn.execute(_UNFINISHED.order_by(jobs.c.accepted_ns, jobs.c.id)).all()
+            found = conn.execute(_QUERY.order_by(jobs.c.accepted_ns, jobs.c.id)).all()
         waiting, held, timed = [], {}, True
         for row in found:
             seconds = times.seconds(row.model, row.work)
-            if row.state in _WAITING:
+            if row.state in WAITING:
                 timed = timed and seconds is not None
                 waiting.append(Waiting(row.id, row.tier, 1.0 if seconds is None else seconds))
             elif row.state in RENDERING:
@@ -260,9 +258,7 @@ class Outlook:
         return living and info.role != "encode" and info.state not in {"draining", "offline"}
 
 
-_WAITING: Final = (JobState.QUEUED, JobState.ENCODING, JobState.WAITING)
-
-_UNFINISHED: Final = sa.select(
+_QUERY: Final = sa.select(
     jobs.c.id,
     jobs.c.tier,
     jobs.c.model,

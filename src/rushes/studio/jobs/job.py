@@ -23,7 +23,12 @@ class JobState(enum.StrEnum):
 
 TERMINAL: Final = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
 
-UNFINISHED: Final = tuple(state for state in JobState if state not in TERMINAL)
+WAITING: Final = (JobState.QUEUED, JobState.ENCODING, JobState.WAITING)
+"""Before a worker has it for rendering."""
+
+RENDERING: Final = (JobState.ASSIGNED, JobState.GENERATING)
+
+UNFINISHED: Final = (*WAITING, *RENDERING)
 
 HELD_BY_WORKER: Final = (JobState.ENCODING, JobState.ASSIGNED, JobState.GENERATING)
 

@@ -22,6 +22,7 @@ from rushes.studio.jobs.job import (
     MAX_RECOVERIES,
     RETRIED,
     TERMINAL,
+    WAITING,
     Job,
     JobPrompt,
     JobState,
@@ -347,7 +348,7 @@ class JobStore:
 
     def waiting(self) -> int:
         """How many jobs wait: accepted, and not yet on a worker for rendering."""
-        return depth.count_in(self.engine, depth.WAITING)
+        return depth.count_in(self.engine, WAITING)
 
     def oldest_ns(self) -> dict[tuple[str, bool], int]:
         """When the oldest unfinished job of each tier was accepted: of those that wait (True), and of all (False)."""
