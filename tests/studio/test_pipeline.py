@@ -47,6 +47,7 @@ from rushes.studio.safety import Blocklist
 from rushes.studio.shelf import Shelf
 from rushes.studio.storage import Media, StorageError
 from rushes.studio.transcode import TranscodeError
+from studio.claiming import claim_encoding, claim_generation
 
 PROMPT = "a canary-yellow ball rolls down a green hill"
 EXECUTOR = "test-0.1.00000000"
@@ -88,7 +89,7 @@ class Studio:
         return job.id
 
     def encode(self, job_id: str) -> bool:
-        job = self.store.claim_encoding(job_id, worker_id="test-0", executor_id=EXECUTOR)
+        job = claim_encoding(self.store, job_id, worker_id="test-0", executor_id=EXECUTOR)
         assert job is not None
         ready = pipeline.encode(job, self.tools)
         if ready:
@@ -96,7 +97,7 @@ class Studio:
         return ready
 
     def generate(self, job_id: str) -> Job:
-        job = self.store.claim_generation(job_id, worker_id="test-0", executor_id=EXECUTOR)
+        job = claim_generation(self.store, job_id, worker_id="test-0", executor_id=EXECUTOR)
         assert job is not None
         pipeline.generate(job, self.tools)
         return self.job(job_id)
@@ -676,7 +677,7 @@ def test_work_after_a_checkpoint_that_went_with_its_worker_is_waste(
     studio.tools = replace(studio.tools, checkpoint_every=1)
     job_id = studio.submit("OPENSORA")
     studio.encode(job_id)
-    lost = studio.store.claim_generation(job_id, worker_id="test-0", executor_id=EXECUTOR)
+    lost = claim_generation(studio.store, job_id, worker_id="test-0", executor_id=EXECUTOR)
     assert lost is not None
 
     def killed(_render: Render, _span: object) -> None:
@@ -703,7 +704,7 @@ def test_a_database_that_is_away_is_no_failure_of_the_video(
 ) -> None:
     job_id = studio.submit("OPENSORA")
     studio.encode(job_id)
-    held = studio.store.claim_generation(job_id, worker_id="test-0", executor_id=EXECUTOR)
+    held = claim_generation(studio.store, job_id, worker_id="test-0", executor_id=EXECUTOR)
     assert held is not None
 
     def away(_job: Job, _step: int) -> bool:

@@ -47,6 +47,7 @@ from rushes.studio.render import Tools
 from rushes.studio.safety import Blocklist
 from rushes.studio.shelf import Shelf
 from rushes.studio.storage import Media
+from studio.claiming import claim_encoding, claim_generation
 from studio.google_videos import FRAMES, boxes, mp4, sends
 
 PROMPT = "a canary-yellow heron of quartz"
@@ -96,7 +97,7 @@ class Studio:
         return job.id
 
     def encode(self, job_id: str) -> bool:
-        job = self.store.claim_encoding(job_id, worker_id="veo-0", executor_id=self.executor)
+        job = claim_encoding(self.store, job_id, worker_id="veo-0", executor_id=self.executor)
         assert job is not None
         ready = pipeline.encode(job, self.tools)
         if ready:
@@ -104,7 +105,7 @@ class Studio:
         return ready
 
     def generate(self, job_id: str) -> Job:
-        job = self.store.claim_generation(job_id, worker_id="veo-0", executor_id=self.executor)
+        job = claim_generation(self.store, job_id, worker_id="veo-0", executor_id=self.executor)
         assert job is not None
         pipeline.generate(job, self.tools)
         return self.job(job_id)

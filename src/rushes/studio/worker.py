@@ -157,7 +157,6 @@ def _work(
                     policies=policies,
                     patience_s=settings.warm_patience_s,
                 ),
-                executor_id=lock.executor_id,
                 stop=stop,
                 warm=shelf.warm,
                 on_ready=presence.ready,

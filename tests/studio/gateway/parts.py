@@ -16,6 +16,7 @@ from rushes.studio.jobs import Job, JobState, JobStore
 from rushes.studio.keys import ApiKey, KeyStore
 from rushes.studio.models.card import ModelCard
 from rushes.studio.storage import Media
+from studio.claiming import claim_encoding, claim_generation
 
 PRICES = {"MOCHI1": 2, "LTX2": 3}
 
@@ -90,9 +91,9 @@ class Gateway:
 
     def start(self, job_id: str) -> None:
         """What workers do until the first denoising step."""
-        assert self.store.claim_encoding(job_id, worker_id="e", executor_id="e.1.00000000")
+        assert claim_encoding(self.store, job_id, worker_id="e", executor_id="e.1.00000000")
         assert self.store.enqueue_generation(self.job(job_id))
-        assert self.store.claim_generation(job_id, worker_id="g", executor_id="g.1.00000000")
+        assert claim_generation(self.store, job_id, worker_id="g", executor_id="g.1.00000000")
         assert self.store.start_generating(self.job(job_id))
 
     def finish(self, job_id: str, content: bytes) -> None:

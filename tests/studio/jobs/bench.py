@@ -8,6 +8,7 @@ from typing import Any
 
 from rushes.studio.jobs import Job, JobPrompt, JobState, JobStore, Workers, new_job_id
 from rushes.studio.keys import ApiKey, KeyStore
+from studio.claiming import claim_encoding, claim_generation
 
 WORKER = {"worker_id": "generate-0", "executor_id": "generate-0.1.00000000"}
 
@@ -80,9 +81,9 @@ class Bench:
             assert store.cancel(job_id)
             return
         steps: dict[JobState, Callable[[], object]] = {
-            JobState.ENCODING: lambda: store.claim_encoding(job_id, **WORKER),
+            JobState.ENCODING: lambda: claim_encoding(store, job_id, **WORKER),
             JobState.WAITING: lambda: store.enqueue_generation(self.get(job_id)),
-            JobState.ASSIGNED: lambda: store.claim_generation(job_id, **WORKER),
+            JobState.ASSIGNED: lambda: claim_generation(store, job_id, **WORKER),
             JobState.GENERATING: lambda: store.start_generating(self.get(job_id)),
             JobState.COMPLETED: lambda: store.complete(self.get(job_id), media="sha256/aa.mp4", size_bytes=9),
         }

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from rushes.studio.jobs import POLICIES, Claims, Job, JobState, TierPolicy, WorkerInfo
 from rushes.studio.jobs.schedule import Queue
 from rushes.studio.jobs.turns import hold_admission, hold_turns
+from studio.claiming import claim_generation
 from studio.jobs.bench import Bench
 
 SECOND = 10**9
@@ -85,7 +86,7 @@ def test_shares_follow_weights_and_render_times(bench: Bench) -> None:
     done = {"premium": (2.0, 16), "free": (1.0, 8)}
     for tier, (seconds, steps) in done.items():
         one = waiting(bench, tier=tier, steps=steps, credits_reserved=0)
-        bench.store.claim_generation(one.id, worker_id="w", executor_id="w.1.00000000")
+        claim_generation(bench.store, one.id, worker_id="w", executor_id="w.1.00000000")
         assert bench.store.start_generating(bench.get(one.id))
         bench.clock.now += round(seconds * SECOND)
         assert bench.store.complete(bench.get(one.id), media="m", size_bytes=1)

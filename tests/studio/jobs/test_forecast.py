@@ -15,6 +15,7 @@ from rushes.studio.jobs.forecast import Slot, Waiting, play
 from rushes.studio.jobs.rows import COLUMNS
 from rushes.studio.jobs.schedule import Turns
 from rushes.studio.jobs.table import jobs
+from studio.claiming import claim_generation
 from studio.jobs.bench import Bench
 
 SECOND = 10**9
@@ -87,7 +88,7 @@ def test_a_waiting_jobs_place_and_start(bench: Bench) -> None:
     executor = _worker(bench)
     running = bench.accept()
     bench.advance(running.id, JobState.WAITING)
-    assert bench.store.claim_generation(running.id, worker_id="w-0", executor_id=executor)
+    assert claim_generation(bench.store, running.id, worker_id="w-0", executor_id=executor)
     bench.clock.now += 4 * SECOND
     _worker(bench)
     first, second, long = bench.accept(), bench.accept(tier="free"), bench.accept(steps=16)

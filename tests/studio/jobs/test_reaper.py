@@ -20,6 +20,7 @@ from rushes.studio.jobs import (
     WorkerInfo,
     WorkerLock,
 )
+from studio.claiming import claim_encoding, claim_generation
 from studio.jobs.bench import Bench
 
 
@@ -81,7 +82,7 @@ def test_a_worker_elsewhere_is_dead_once_it_was_silent_for_its_lease(bench: Benc
     job = bench.accept()
     elsewhere = "generate-9.1.00000000"
     _say(bench, elsewhere, "another-host")
-    assert bench.store.claim_encoding(job.id, worker_id="generate-9", executor_id=elsewhere)
+    assert claim_encoding(bench.store, job.id, worker_id="generate-9", executor_id=elsewhere)
     for _ in range(4):
         assert (reaper.sweep(), recovered) == ([], [])
         seconds.now += 10.0
@@ -97,7 +98,7 @@ def test_a_worker_elsewhere_is_dead_once_it_was_silent_for_its_lease(bench: Benc
 def test_a_worker_on_this_host_is_dead_at_once(bench: Bench, watch: Watch, living: WorkerLock) -> None:
     job = bench.accept()
     _say(bench, living.executor_id)
-    assert bench.store.claim_encoding(job.id, worker_id="all-0", executor_id=living.executor_id)
+    assert claim_encoding(bench.store, job.id, worker_id="all-0", executor_id=living.executor_id)
     assert (watch.reaper.sweep(), watch.recovered) == ([], [])
     living.release()
     assert watch.reaper.sweep() == []
@@ -110,7 +111,7 @@ def test_nobody_is_dead_for_what_the_database_did_not_let_him_say(
     reaper, seconds, _, recovered = watch
     job = bench.accept()
     _say(bench, living.executor_id)
-    assert bench.store.claim_encoding(job.id, worker_id="all-0", executor_id=living.executor_id)
+    assert claim_encoding(bench.store, job.id, worker_id="all-0", executor_id=living.executor_id)
     reaper.sweep()
     seconds.now += 14.0
 
@@ -148,7 +149,7 @@ def test_a_job_that_runs_longer_than_its_tier_may_fails(
     _say(bench, living.executor_id)
     for one in (job, other):
         bench.advance(one.id, JobState.WAITING)
-        assert bench.store.claim_generation(one.id, worker_id="all-0", executor_id=living.executor_id)
+        assert claim_generation(bench.store, one.id, worker_id="all-0", executor_id=living.executor_id)
         if state is JobState.GENERATING:
             assert bench.store.start_generating(bench.get(one.id))
     bench.clock.now += 69 * 10**9
@@ -172,7 +173,7 @@ def test_a_listener_that_fails_does_not_stop_the_reaper(
 
     jobs = [bench.accept(), bench.accept()]
     for job in jobs:
-        assert bench.store.claim_encoding(job.id, worker_id="gone", executor_id="gone.1.00000000")
+        assert claim_encoding(bench.store, job.id, worker_id="gone", executor_id="gone.1.00000000")
     reaper = Reaper(bench.store, bench.workers, liveness, on_lost=broken, on_recovered=broken_too)
     assert reaper.sweep() == []
     assert {bench.get(job.id).state for job in jobs} == {JobState.QUEUED}
@@ -182,7 +183,7 @@ def test_a_listener_that_fails_does_not_stop_the_reaper(
 def test_the_reapers_thread_sweeps_by_itself(bench: Bench, liveness: FileLiveness) -> None:
     found = threading.Event()
     job = bench.accept()
-    assert bench.store.claim_encoding(job.id, worker_id="gone", executor_id="gone.1.00000000")
+    assert claim_encoding(bench.store, job.id, worker_id="gone", executor_id="gone.1.00000000")
     reaper = Reaper(
         bench.store,
         bench.workers,

@@ -17,6 +17,7 @@ from rushes.studio.jobs import (
     Stage,
 )
 from rushes.studio.keys import InsufficientCreditsError, QuotaExceededError
+from studio.claiming import claim_encoding, claim_generation
 from studio.jobs.bench import WORKER, Bench
 
 
@@ -55,10 +56,10 @@ def test_what_the_key_may_not_have_is_not_accepted(bench: Bench) -> None:
 
 def test_the_whole_way_with_its_times(bench: Bench) -> None:
     job = bench.accept()
-    assert bench.store.claim_encoding(job.id, worker_id="encode-0", executor_id="encode-0.1.00000000")
+    assert claim_encoding(bench.store, job.id, worker_id="encode-0", executor_id="encode-0.1.00000000")
     assert bench.get(job.id).worker_id == "encode-0"
     assert bench.store.enqueue_generation(bench.get(job.id))
-    assert bench.store.claim_generation(job.id, **WORKER)
+    assert claim_generation(bench.store, job.id, **WORKER)
     assert not bench.store.set_progress(bench.get(job.id), 1)
     assert bench.store.start_generating(bench.get(job.id))
     assert bench.store.set_progress(bench.get(job.id), 5)
@@ -87,9 +88,9 @@ def test_a_final_state_never_changes(bench: Bench, end: JobState) -> None:
     job = bench.accept()
     bench.advance(job.id, end)
     before = bench.get(job.id), bench.balance()
-    assert not bench.store.claim_encoding(job.id, **WORKER)
+    assert not claim_encoding(bench.store, job.id, **WORKER)
     assert not bench.store.enqueue_generation(bench.get(job.id))
-    assert not bench.store.claim_generation(job.id, **WORKER)
+    assert not claim_generation(bench.store, job.id, **WORKER)
     assert not bench.store.start_generating(bench.get(job.id))
     assert not bench.store.set_progress(bench.get(job.id), 3)
     assert not bench.store.complete(bench.get(job.id), media="other", size_bytes=1)
@@ -118,11 +119,11 @@ def test_giving_up_gives_the_credits_back_from_any_state(
 def test_states_are_not_skipped(bench: Bench) -> None:
     job = bench.accept()
     assert not bench.store.enqueue_generation(bench.get(job.id))
-    assert not bench.store.claim_generation(job.id, **WORKER)
+    assert not claim_generation(bench.store, job.id, **WORKER)
     assert not bench.store.start_generating(bench.get(job.id))
     assert not bench.store.complete(bench.get(job.id), media="m", size_bytes=1)
-    assert bench.store.claim_encoding(job.id, **WORKER)
-    assert not bench.store.claim_encoding(job.id, worker_id="encode-1", executor_id="encode-1.1.00000000")
+    assert claim_encoding(bench.store, job.id, **WORKER)
+    assert not claim_encoding(bench.store, job.id, worker_id="encode-1", executor_id="encode-1.1.00000000")
 
 
 def test_a_failure_is_told_with_code_message_and_reason(bench: Bench) -> None:
@@ -262,5 +263,5 @@ def test_a_job_is_tried_again_later_and_not_for_ever(bench: Bench) -> None:
 
 
 def _render_again(bench: Bench, job_id: str) -> None:
-    assert bench.store.claim_generation(job_id, **WORKER)
+    assert claim_generation(bench.store, job_id, **WORKER)
     assert bench.store.start_generating(bench.get(job_id))

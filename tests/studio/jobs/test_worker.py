@@ -28,6 +28,7 @@ from rushes.studio.jobs import (
     run_worker,
     table,
 )
+from studio.claiming import claim_generation
 from studio.jobs.bench import Bench
 from studio.jobs.worker_process import FREEZE, HANG, LEAVE, RAISE, REFUSE
 
@@ -222,7 +223,6 @@ def test_a_worker_that_can_not_work_says_why(bench: Bench, tmp_path: Path) -> No
                 {"encode": lambda _: True},
                 store=bench.store,
                 claims=Claims(bench.store.engine, worker_id="all-0", executor_id=lock.executor_id),
-                executor_id=lock.executor_id,
                 stop=threading.Event(),
             )
         with pytest.raises(WorkerBusyError, match=f"pid {os.getpid()}"):
@@ -341,7 +341,7 @@ def test_a_job_on_which_worker_after_worker_is_lost_fails_in_the_end(
     bench.advance(job.id, JobState.WAITING)
     for _ in range(MAX_RECOVERIES + 1):
         assert lost == []
-        held = bench.store.claim_generation(job.id, worker_id="gone", executor_id="gone.1.00000000")
+        held = claim_generation(bench.store, job.id, worker_id="gone", executor_id="gone.1.00000000")
         assert held is not None
         assert bench.store.start_generating(held)
         reaper.sweep()

@@ -140,7 +140,6 @@ def main() -> None:
                 {"encode": handlers.encode, "generate": handlers.generate},
                 store=store,
                 claims=Claims(store.engine, worker_id=worker_id, executor_id=lock.executor_id),
-                executor_id=lock.executor_id,
                 stop=stop,
                 on_ready=lambda: say("ready", lock.executor_id),
                 on_failed=lambda job, error: say("failed", job.id, type(error).__name__),

@@ -14,6 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from rushes.studio.jobs import Job, JobState, JobStore, Workers, open_database
 from rushes.studio.keys import InsufficientCreditsError, KeyStore, audit
+from studio.claiming import claim_encoding, claim_generation
 from studio.jobs.bench import WORKER, Bench, Clock
 
 
@@ -61,7 +62,7 @@ class Interleaved(RuleBasedStateMachine):
 
     @rule(job_id=jobs)
     def encode(self, job_id: str) -> None:
-        self.store.claim_encoding(job_id, **WORKER)
+        claim_encoding(self.store, job_id, **WORKER)
 
     @rule(job_id=jobs)
     def pass_on(self, job_id: str) -> None:
@@ -70,7 +71,7 @@ class Interleaved(RuleBasedStateMachine):
 
     @rule(job_id=jobs)
     def assign(self, job_id: str) -> None:
-        if job := self.store.claim_generation(job_id, **WORKER):
+        if job := claim_generation(self.store, job_id, **WORKER):
             self.store.start_generating(job)
 
     @rule(job_id=jobs, charged=st.integers(0, 9))

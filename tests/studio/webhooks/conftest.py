@@ -14,6 +14,7 @@ from cryptography.fernet import Fernet
 from rushes.studio.jobs import Job, JobPrompt, JobStore, new_job_id, open_database
 from rushes.studio.keys import ApiKey, KeyStore
 from rushes.studio.webhooks import Deliverer, Endpoint, Endpoints, Outbox, Sender
+from studio.claiming import claim_encoding, claim_generation
 
 START_NS = 1_767_960_000_000_000_000
 
@@ -117,11 +118,11 @@ class Studio:
 
     def completed(self) -> Job:
         job = self.submit()
-        assert self.store.claim_encoding(job.id, worker_id="e", executor_id="e.1.00000000")
+        assert claim_encoding(self.store, job.id, worker_id="e", executor_id="e.1.00000000")
         held = self.store.get(job.id)
         assert held is not None
         assert self.store.enqueue_generation(held)
-        held = self.store.claim_generation(job.id, worker_id="g", executor_id="g.1.00000000")
+        held = claim_generation(self.store, job.id, worker_id="g", executor_id="g.1.00000000")
         assert held is not None
         assert self.store.start_generating(held)
         done = self.store.complete(held, media="sha256/aa/x.mp4", size_bytes=1)

@@ -29,7 +29,7 @@ from rushes.studio.jobs.table import jobs, workers
 from rushes.studio.jobs.turns import hold_turns, write_turns
 from rushes.studio.jobs.workers import BEAT_S, info_of
 
-__all__ = ["Claims"]
+__all__ = ["Claims", "take"]
 
 _TIMES_ARE_GOOD_S: Final = 5.0
 _FRESH_S: Final = 3 * BEAT_S
@@ -48,7 +48,11 @@ _PLACES: Final[dict[Queue, _Place]] = {
 
 
 class Claims:
-    """One worker's way to its jobs. May be called from several threads."""
+    """One worker's way to its jobs. May be called from several threads.
+
+    Attributes:
+        executor_id: that worker's process, as it is written into the jobs that it takes.
+    """
 
     def __init__(
         self,
@@ -74,7 +78,7 @@ class Claims:
         """
         self._engine: Final = engine
         self._worker_id: Final = worker_id
-        self._executor_id: Final = executor_id
+        self.executor_id: Final = executor_id
         self._realtime: Final = realtime
         self._policies: Final = policies
         self._patience_ns: Final = round(patience_s * 1e9)
@@ -108,15 +112,8 @@ class Claims:
             )
             if head is None:
                 return None
-            values: dict[str, Any] = {place.column: now}
-            job = rows.change(
-                conn,
-                head.job_id,
-                place.taken,
-                attempt=jobs.c.attempt + 1,
-                worker_id=self._worker_id,
-                executor_id=self._executor_id,
-                **values,
+            job = take(
+                conn, queue, head.job_id, worker_id=self._worker_id, executor_id=self.executor_id, at_ns=now
             )
             if job is None:
                 return None  # cancelled this moment
@@ -125,7 +122,6 @@ class Claims:
                 so_far, head, heads, seconds=1.0 if cost is None else cost, policies=self._policies
             )
             write_turns(conn, queue, after)
-            job = rows.with_stages(conn, job)
             conn.commit()  # without it, nothing was changed
             return job
 
@@ -139,11 +135,29 @@ class Claims:
         query = sa.select(workers).where(
             workers.c.state == "idle",
             workers.c.role.in_((queue, "all")),
-            workers.c.executor_id != self._executor_id,
+            workers.c.executor_id != self.executor_id,
             workers.c.seen_ns > now - round(_FRESH_S * 1e9),
         )
         found = map(info_of, conn.execute(query))
         return [Idle(frozenset(info.warm), info.realtime, info.since_ns) for info in found]
+
+
+def take(
+    conn: sa.Connection, queue: Queue, job_id: str, *, worker_id: str, executor_id: str, at_ns: int
+) -> Job | None:
+    """This very job off its queue into a worker's hands, whoever's turn it is; None if it is not on that queue."""
+    place = _PLACES[queue]
+    started: dict[str, Any] = {place.column: at_ns}
+    job = rows.change(
+        conn,
+        job_id,
+        place.taken,
+        attempt=jobs.c.attempt + 1,
+        worker_id=worker_id,
+        executor_id=executor_id,
+        **started,
+    )
+    return None if job is None else rows.with_stages(conn, job)
 
 
 def _running(conn: sa.Connection) -> dict[str, int]:

@@ -186,30 +186,10 @@ class JobStore:
     # as it is afterwards, since whoever deletes it may be faster than a second look. What only the worker that has
     # a job may do takes the job as it was given to that worker, and is refused once it was given to another.
 
-    def claim_encoding(self, job_id: str, *, worker_id: str, executor_id: str) -> Job | None:
-        """This very job from queued to encoding, in this worker's hands, whoever's turn it is (see `Claims`)."""
-        return self._claim(
-            job_id,
-            JobState.ENCODING,
-            worker_id=worker_id,
-            executor_id=executor_id,
-            encode_started_ns=self._clock(),
-        )
-
     def enqueue_generation(self, job: Job) -> bool:
         """From encoding to waiting."""
         with self.engine.begin() as conn:
             return rows.change(conn, job.id, JobState.WAITING, held=job, ready_ns=self._clock()) is not None
-
-    def claim_generation(self, job_id: str, *, worker_id: str, executor_id: str) -> Job | None:
-        """This very job from waiting to assigned, likewise."""
-        return self._claim(
-            job_id,
-            JobState.ASSIGNED,
-            worker_id=worker_id,
-            executor_id=executor_id,
-            assigned_ns=self._clock(),
-        )
 
     def start_generating(self, job: Job) -> bool:
         """From assigned to generating."""
@@ -403,11 +383,6 @@ class JobStore:
             keys.refund(conn, key_id=job.key_id, job_id=job_id, amount=job.credits_reserved, at_ns=now)
             note_end(conn, job)
             return rows.with_stages(conn, job)
-
-    def _claim(self, job_id: str, to: JobState, **values: Any) -> Job | None:
-        with self.engine.begin() as conn:
-            job = rows.change(conn, job_id, to, attempt=jobs.c.attempt + 1, **values)
-            return None if job is None else rows.with_stages(conn, job)
 
     def _note(self, job: Job, **values: Any) -> bool:
         with self.engine.begin() as conn:

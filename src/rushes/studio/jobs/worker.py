@@ -42,7 +42,6 @@ def run_worker(
     *,
     store: JobStore,
     claims: Claims,
-    executor_id: str,
     stop: threading.Event,
     warm: Callable[[], Collection[str]] = tuple,
     on_ready: Callable[[], None] | None = None,
@@ -60,7 +59,6 @@ def run_worker(
             the job.
         store: the jobs.
         claims: this worker's way to its jobs.
-        executor_id: this worker's process, as `claims` writes it into the jobs that it takes.
         stop: ends the worker.
         warm: the models that are in memory.
         on_ready: called once jobs are being taken.
@@ -93,7 +91,7 @@ def run_worker(
     deadline = time.monotonic() + drain_s
     for loop in loops:
         loop.join(max(0.0, deadline - time.monotonic()))
-    worker.give_up(executor_id)
+    worker.give_up()
     return not any(loop.is_alive() for loop in loops)
 
 
@@ -133,10 +131,10 @@ class _Worker:
             else:
                 self._work(queue, job)
 
-    def give_up(self, executor_id: str) -> None:
+    def give_up(self) -> None:
         """Puts back what is still being worked on: the process ends, and another goes on with it."""
         for job in self._store.held_by_workers():
-            if job.executor_id == executor_id:
+            if job.executor_id == self._claims.executor_id:
                 self._leave(job, "it was stopped")
 
     def _leave(self, job: Job, why: str, *, lost: bool = False) -> bool:
