@@ -7,7 +7,8 @@ from typing import cast
 
 from rushes.launch.lifetime import end_with_parent, stop_on_signals
 from rushes.settings import Settings
-from rushes.studio.worker import Role, work
+from rushes.studio.jobs import Role
+from rushes.studio.worker import work
 
 __all__ = ["run"]
 
@@ -18,6 +19,5 @@ def run(settings: Settings, role: str, worker_id: str | None, *, realtime: bool)
     end_with_parent()
     name = worker_id or f"{'realtime' if realtime else role}-{os.getpid()}"
     if not work(settings, cast("Role", role), name, stop, realtime=realtime):
-        os._exit(
-            0
-        )  # a render that outlasted its time still runs in a thread that nothing ends but the process
+        # A render that outlasted its time still runs, in a thread that nothing ends but the process.
+        os._exit(0)

@@ -6,19 +6,17 @@ cancellation, the reaper for a dead worker. What a killed process leaves is swep
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from rushes.sdk import logs
-from rushes.studio.jobs import Job, JobStore, remove_unused
+from rushes.studio.jobs import JOB_ID, Job, JobStore, remove_unused
 from rushes.studio.storage import Media, NoSuchObject, StorageError
 
 __all__ = ["folder_of", "leaving_nothing", "remove", "sweep"]
 
-_JOB_ID: Final = re.compile(r"video_[0-9a-f]{32}")
 _LOG: Final = logs.get_logger("scratch")
 
 
@@ -53,7 +51,7 @@ def sweep(scratch: Path, store: JobStore) -> list[str]:
     """Removes the folders of jobs that have ended or are gone; returns their ids. What is no job's stays."""
     swept = []
     for folder in scratch.iterdir() if scratch.is_dir() else ():
-        if _JOB_ID.fullmatch(folder.name) is None:
+        if JOB_ID.fullmatch(folder.name) is None:
             continue
         job = store.get(folder.name)
         if job is None or job.terminal:

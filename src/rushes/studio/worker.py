@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from contextlib import nullcontext
-from typing import Final, Literal
+from typing import Final
 
 from rushes.catalog import MODELS
 from rushes.instrument.gpu import Collector, WorkerProcess, by_process, visible_devices
@@ -22,6 +22,7 @@ from rushes.studio.jobs import (
     FileLiveness,
     Heartbeat,
     JobStore,
+    Role,
     WorkerInfo,
     WorkerLock,
     Workers,
@@ -40,9 +41,7 @@ from rushes.studio.secret_files import hash_key, prompt_key
 from rushes.studio.shelf import Shelf
 from rushes.studio.storage import Media
 
-__all__ = ["DRAIN_S", "Role", "work"]
-
-Role = Literal["encode", "generate", "all"]
+__all__ = ["DRAIN_S", "work"]
 
 DRAIN_S: Final = 30.0  # how long a worker that is told to stop may go on with the job in hand
 

@@ -25,7 +25,7 @@ from rushes.studio.gateway.middleware import Watch
 from rushes.studio.gateway.openapi import document
 from rushes.studio.gateway.submit import Submission
 from rushes.studio.gateway.video import video_object
-from rushes.studio.jobs import Outlook, PromptUnreadableError, remove_unused
+from rushes.studio.jobs import JOB_ID, Outlook, PromptUnreadableError, remove_unused
 from rushes.studio.keys import RateLimiter
 from rushes.studio.storage import StorageError
 
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from rushes.studio.models.card import ModelCard
 
 _LOG: Final = logs.get_logger("gateway")
-_VIDEO_ID: Final = re.compile(r"video_[0-9a-f]{32}")
 _PAGE: Final = 20
 _LARGEST_PAGE: Final = 100
 _POLL_AFTER_MS: Final = "250"
@@ -238,7 +237,7 @@ class _Api:
     async def _owned(self, request: Request) -> Job:
         key = await authenticate(request, self.submission.keys)
         video_id = request.path_params["video_id"]
-        if _VIDEO_ID.fullmatch(video_id) is None:
+        if JOB_ID.fullmatch(video_id) is None:
             raise no_such_video(video_id)
         job = await run_in_threadpool(self._store.get, video_id, key_id=key.id)
         if job is None:

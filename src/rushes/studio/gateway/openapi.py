@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from rushes.catalog import TIERS
+from rushes.studio.jobs import JOB_ID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +31,8 @@ _REFUSALS: Final = {
     503: "The model or the storage can't be reached",
 }
 
+_VIDEO_ID: Final[Json] = {"type": "string", "pattern": f"^{JOB_ID.pattern}$"}
+
 _DATA_URL: Final[Json] = {
     "type": "object",
     "additionalProperties": False,
@@ -40,7 +43,7 @@ _DATA_URL: Final[Json] = {
 
 def document(cards: Mapping[str, ModelCard]) -> Json:
     """OpenAPI 3.1, with the models that are on offer here."""
-    video_id = _parameter("video_id", "path", {"type": "string", "pattern": "^video_[0-9a-f]{32}$"})
+    video_id = _parameter("video_id", "path", _VIDEO_ID)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -231,7 +234,7 @@ def _schemas() -> Json:
     text, number, yes = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
     video = _object(
         {
-            "id": {"type": "string", "pattern": "^video_[0-9a-f]{32}$"},
+            "id": _VIDEO_ID,
             "object": {"const": "video"},
             "model": text,
             "status": {"enum": ["queued", "in_progress", "completed", "failed"]},

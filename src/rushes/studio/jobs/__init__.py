@@ -7,6 +7,7 @@ from rushes.studio.jobs.forecast import Outlook, Place, QueueFullError
 from rushes.studio.jobs.forget import cut_log, forget_prompts
 from rushes.studio.jobs.job import (
     INTERRUPTED,
+    JOB_ID,
     MAX_RECOVERIES,
     NO_SEED,
     RETRIED,
@@ -31,6 +32,7 @@ __all__ = [
     "DATABASE_AWAY",
     "HOST",
     "INTERRUPTED",
+    "JOB_ID",
     "MAX_RECOVERIES",
     "NO_SEED",
     "POLICIES",

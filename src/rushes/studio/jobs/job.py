@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 import secrets
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -79,7 +80,7 @@ class Job:
     """One video. Times are Unix nanoseconds and None until they have come.
 
     Attributes:
-        id: "video_" and 32 hex digits.
+        id: see `JOB_ID`.
         key_id: the API key that submitted it and alone may see it.
         seconds: asked duration; `num_frames` at `fps` is what is rendered for it.
         trace_id: 32 hex digits; with `root_span_id` (16) and `accepted_ns` it rebuilds the trace's root.
@@ -162,6 +163,9 @@ class Job:
     def resolution(self) -> str:
         """Width and height in pixels, as "64x48"."""
         return f"{self.width}x{self.height}"
+
+
+JOB_ID: Final = re.compile(r"video_[0-9a-f]{32}")
 
 
 def new_job_id() -> str:

@@ -1,7 +1,7 @@
 """Who is alive: each worker process holds a lock on a file for its life, and the kernel lets go when it dies.
 
 A lock needs no heartbeat and no timeout: it can neither expire under a busy worker nor outlive a killed one.
-It works on one host; workers on several need an advisory lock of PostgreSQL behind the same `Liveness`.
+It works on one host; of a worker on another one its row alone tells (see `workers`), and that needs a lease.
 """
 
 from __future__ import annotations

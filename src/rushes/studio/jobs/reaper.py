@@ -75,9 +75,7 @@ class Reaper:
         self._clock = clock
         self._now_ns = now_ns
         self._shown: dict[tuple[str, int], tuple[object, float]] = {}  # what a held job shows, and since when
-        self._seen: dict[
-            str, tuple[int, float]
-        ] = {}  # each worker's last word, and since when it is the last
+        self._seen: dict[str, tuple[int, float]] = {}  # each worker's last word, and since when it is that
         self._failed = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rushes-reaper", daemon=True)

@@ -13,13 +13,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
+from rushes.catalog import TIERS
+
 Queue = Literal["encode", "generate"]
 
 QUEUES: Final[tuple[Queue, ...]] = ("encode", "generate")
 
 REALTIME: Final = "realtime"
 
-PRIORITIES: Final[Mapping[str, int]] = {"realtime": 1, "premium": 2, "standard": 3, "free": 4}
+PRIORITIES: Final[Mapping[str, int]] = {tier: rank for rank, tier in enumerate(TIERS, start=1)}
 """The tiers' ranks, as spans tell them; 1 is the first."""
 
 _LEFT_NS: Final = 1_000_000_000
