@@ -1,45 +1,31 @@
-"""When a waiting job will begin: the queue played through, with the workers that live and the usual render times."""
+"""What a caller is told of the queue: where a job is in it and when it will begin, or that it is full.
+
+Both come of playing the queue through, with the workers that live and the usual render times.
+"""
 
 from __future__ import annotations
 
-import heapq
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
 from rushes.studio.jobs.job import RENDERING, UNFINISHED, WAITING, Job
+from rushes.studio.jobs.playing import Slot, Waiting, play
 from rushes.studio.jobs.render_times import WORK, read_render_times
-from rushes.studio.jobs.schedule import POLICIES, REALTIME, TierPolicy, Turns, in_turn, policy_of
+from rushes.studio.jobs.schedule import POLICIES, TierPolicy, policy_of
 from rushes.studio.jobs.table import jobs
 from rushes.studio.jobs.turns import hold_admission, read_turns
 from rushes.studio.jobs.workers import WorkerInfo, Workers
 
-__all__ = ["Full", "Outlook", "Place", "QueueFullError", "Slot", "Waiting", "play"]
+__all__ = ["Full", "Outlook", "Place", "QueueFullError"]
 
 _GOOD_FOR_S: Final = 1.0
 _UNKNOWN_S: Final = 5.0
 _LONGEST_S: Final = 600.0
-
-
-class Waiting(NamedTuple):
-    """A job that waits, and how long it is expected to take."""
-
-    job_id: str
-    tier: str
-    seconds: float
-
-
-class Slot(NamedTuple):
-    """A worker: seconds until it is free, the tier that it works for until then, and whether it takes realtime only."""
-
-    free_in_s: float
-    tier: str | None = None
-    realtime: bool = False
 
 
 class Place(NamedTuple):
@@ -64,56 +50,6 @@ class QueueFullError(Exception):
         self.tier: Final = tier
         self.depth: Final = depth
         self.most: Final = most
-
-
-def play(
-    waiting: Iterable[Waiting], turns: Turns, slots: Iterable[Slot], *, policies: Mapping[str, TierPolicy]
-) -> dict[str, float]:
-    """Seconds until each job begins, in the order in which they do. Jobs that never would are left out.
-
-    Args:
-        waiting: the jobs, the oldest first.
-        turns: how far each tier has come.
-        slots: the workers.
-        policies: the tiers' weights and limits.
-    """
-    lines: dict[str, deque[Waiting]] = {}
-    for job in waiting:
-        lines.setdefault(job.tier, deque()).append(job)
-    ordered = sorted(
-        slots, key=lambda slot: not slot.realtime
-    )  # of two that are free, the reserved one first
-    events = [(slot.free_in_s, number, slot) for number, slot in enumerate(ordered)]
-    heapq.heapify(events)
-    running: dict[str, int] = {}
-    for _, _, slot in events:
-        if slot.tier is not None:
-            running[slot.tier] = running.get(slot.tier, 0) + 1
-    starts: dict[str, float] = {}
-    blocked: list[tuple[int, Slot]] = []  # workers for which nothing may be taken until another has ended
-    while events and lines:
-        now, number, slot = heapq.heappop(events)
-        if slot.tier is not None:
-            running[slot.tier] -= 1
-            for freed, one in blocked:
-                heapq.heappush(events, (now, freed, one))
-            blocked.clear()
-        free = slot._replace(tier=None)
-        order = in_turn(lines, turns, realtime=slot.realtime, running=running, policies=policies)
-        if not order:
-            blocked.append((number, free))
-            continue
-        tier = order[0]
-        job = lines[tier].popleft()
-        if tier != REALTIME:
-            cost = job.seconds / policy_of(tier, policies).weight
-            turns = turns.after(tier, cost, among=lines.keys() - {REALTIME})
-        if not lines[tier]:
-            del lines[tier]
-        starts[job.job_id] = now
-        running[tier] = running.get(tier, 0) + 1
-        heapq.heappush(events, (now + job.seconds, number, free._replace(tier=tier)))
-    return starts
 
 
 @dataclass(frozen=True, slots=True)
