@@ -119,7 +119,9 @@ class Fleet:
             if taken is None:
                 return
             accepted, seconds = self.lines[taken.tier].pop(0)
-            self.turns = charge(self.turns, taken, heads, seconds=seconds, policies=self.policies)
+            self.turns = charge(
+                self.turns, taken.tier, {h.tier for h in heads}, seconds=seconds, policies=self.policies
+            )
             self.busy.append((now + seconds, taken.tier))
             self.started.append((taken.tier, accepted, now, seconds))
 
@@ -192,13 +194,12 @@ def test_a_free_job_is_taken_in_the_midst_of_endless_premium_ones() -> None:
 
 def test_an_idle_tier_saves_up_no_credit() -> None:
     turns = Turns()
-    line = [head("premium")]
     for _ in range(100):
-        turns = charge(turns, line[0], line, seconds=10, policies=POLICIES)
-    both = [head("premium"), head("free")]
+        turns = charge(turns, "premium", ["premium"], seconds=10, policies=POLICIES)
+    both = ("premium", "free")
     taken = []
     for _ in range(18):
-        tier = in_turn((h.tier for h in both), turns, realtime=False, running={}, policies=POLICIES)[0]
+        tier = in_turn(both, turns, realtime=False, running={}, policies=POLICIES)[0]
         taken.append(tier)
-        turns = charge(turns, next(h for h in both if h.tier == tier), both, seconds=10, policies=POLICIES)
+        turns = charge(turns, tier, both, seconds=10, policies=POLICIES)
     assert Counter(taken) == {"premium": 16, "free": 2}

@@ -117,10 +117,9 @@ class Claims:
             )
             if job is None:
                 return None  # cancelled this moment
-            cost = self._times.seconds(job.model, job.work) if queue == "generate" else None
-            after = charge(
-                so_far, head, heads, seconds=1.0 if cost is None else cost, policies=self._policies
-            )
+            known = self._times.seconds(job.model, job.work) if queue == "generate" else None
+            seconds, tiers = 1.0 if known is None else known, {of.tier for of in heads}
+            after = charge(so_far, head.tier, tiers, seconds=seconds, policies=self._policies)
             write_turns(conn, queue, after)
             conn.commit()  # without it, nothing was changed
             return job

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from rushes.studio.jobs.schedule import REALTIME, TierPolicy, Turns, in_turn, policy_of
+from rushes.studio.jobs.schedule import TierPolicy, Turns, charge, in_turn
 
 __all__ = ["Slot", "Waiting", "play"]
 
@@ -66,9 +66,7 @@ def play(
             continue
         tier = order[0]
         job = lines[tier].popleft()
-        if tier != REALTIME:
-            cost = job.seconds / policy_of(tier, policies).weight
-            turns = turns.after(tier, cost, among=lines.keys() - {REALTIME})
+        turns = charge(turns, tier, lines, seconds=job.seconds, policies=policies)
         if not lines[tier]:
             del lines[tier]
         starts[job.job_id] = now

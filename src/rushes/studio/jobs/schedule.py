@@ -179,13 +179,12 @@ def choose(
 
 
 def charge(
-    turns: Turns, taken: Head, heads: Iterable[Head], *, seconds: float, policies: Mapping[str, TierPolicy]
+    turns: Turns, tier: str, among: Iterable[str], *, seconds: float, policies: Mapping[str, TierPolicy]
 ) -> Turns:
-    """The turns once `taken`, a job of `seconds`, was taken from the line that `heads` led."""
-    if taken.tier == REALTIME:
+    """The turns once a job of `seconds` was taken of the tier, `among` whom that was decided."""
+    if tier == REALTIME:
         return turns
-    waiting = {head.tier for head in heads} - {REALTIME}
-    return turns.after(taken.tier, seconds / policy_of(taken.tier, policies).weight, among=waiting)
+    return turns.after(tier, seconds / policy_of(tier, policies).weight, among={*among} - {REALTIME})
 
 
 def policy_of(tier: str, policies: Mapping[str, TierPolicy]) -> TierPolicy:
