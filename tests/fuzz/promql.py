@@ -21,7 +21,7 @@ with atheris.instrument_imports(include=["rushes.query", "rushes.web.api.numbers
     from rushes.query.promql.matching import condition
     from rushes.query.promql.parsing import parsed
     from rushes.query.promql.tokens import without_raw_strings
-    from rushes.query.promql.tree import check_size, selectors
+    from rushes.query.promql.tree import checked_tokens, selectors
     from rushes.web.api.numbers import duration, go_duration, moment
 
 REFUSED = (PromQLError, ValueError)
@@ -33,7 +33,7 @@ def _conditions(text: str) -> None:
 
 
 def _diagnosed(text: str) -> None:
-    check_size(text)
+    checked_tokens(text)
     diagnose(text)
 
 
@@ -41,7 +41,7 @@ def _evenly(text: str) -> None:
     """What is written out evenly must mean the same, and so be written out the same again."""
     once = formatted(text)
     with contextlib.suppress(PromQLError):  # the even form may be longer than a query may be
-        check_size(once)
+        checked_tokens(once)
         again = formatted(once)
         assert again == once, (text, once, again)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rushes.query.promql import PromQLError
-from rushes.query.promql.matching import selector
-from rushes.query.promql.parsing import parsed
+from rushes.query.promql.parsing import parsed, selector
 from rushes.query.promql.tree import selectors
 
 __all__ = ["checked_selectors", "formatted", "has_selector"]

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rushes.query.promql.matching import condition, on_metric, selector
+import promql_parser as parser
+
+from rushes.query.promql.matching import condition, on_metric
 from rushes.query.promql.model import NAME, Labels, PromQLError, key_of
-from rushes.query.promql.parsing import parsed
+from rushes.query.promql.parsing import parsed, selector
 from rushes.query.promql.tree import selectors
 from rushes.store.interface import Param, Row, Store, StoreError, StoreQueryError
 
@@ -67,9 +69,10 @@ class SeriesIndex:
         self, match: list[str], start_s: float | None = None, end_s: float | None = None
     ) -> list[Labels]:
         """The labels of every matching series that has samples in this time, `__name__` included."""
-        where, params = _where(match, start_s)
+        chosen = list(map(selector, match))
+        where, params = _where(chosen, start_s)
         if start_s is not None or end_s is not None:
-            where, params = _sampled(where, params, match, start_s, end_s)
+            where, params = _sampled(where, params, chosen, start_s, end_s)
         rows = self._rows(
             f"SELECT metric, any(labels) AS of_series FROM series WHERE {where} "
             "GROUP BY metric, series_id LIMIT {limit:UInt32}",
@@ -113,10 +116,11 @@ class SeriesIndex:
         self, match: list[str], start_s: float | None, end_s: float | None
     ) -> tuple[str, dict[str, Param]]:
         """The condition on series in a time, without a look at samples where it lasts until now."""
-        where, params = _where(match, start_s)
+        chosen = list(map(selector, match))
+        where, params = _where(chosen, start_s)
         if end_s is None or end_s > self._clock() - _REWRITTEN_S:
             return where, params
-        return _sampled(where, params, match, start_s, end_s)
+        return _sampled(where, params, chosen, start_s, end_s)
 
     def metadata(self, metric: str | None = None, limit: int = _MAX) -> dict[str, MetricHelp]:
         """What each metric, or this one, means, as its instrument said last."""
@@ -163,9 +167,9 @@ class SeriesIndex:
             raise PromQLError("execution", str(error)) from error
 
 
-def _where(match: list[str], start_s: float | None) -> tuple[str, dict[str, Param]]:
+def _where(chosen: list[parser.VectorSelector], start_s: float | None) -> tuple[str, dict[str, Param]]:
     """The condition on series that match, but for those that ended well before the start."""
-    where, params = _any(condition(selector(text), f"s{number}") for number, text in enumerate(match))
+    where, params = _any(condition(of, f"s{number}") for number, of in enumerate(chosen))
     if start_s is not None:
         where += " AND last_seen >= toDateTime({since:Int64})"
         params["since"] = min(max(0, int(start_s) - _REWRITTEN_S), _LATEST_S)
@@ -173,10 +177,14 @@ def _where(match: list[str], start_s: float | None) -> tuple[str, dict[str, Para
 
 
 def _sampled(
-    where: str, params: dict[str, Param], match: list[str], start_s: float | None, end_s: float | None
+    where: str,
+    params: dict[str, Param],
+    chosen: list[parser.VectorSelector],
+    start_s: float | None,
+    end_s: float | None,
 ) -> tuple[str, dict[str, Param]]:
     """The same for those series alone that have samples from the start to the end, both included."""
-    metrics, more = _any(on_metric(selector(text), f"k{number}") for number, text in enumerate(match))
+    metrics, more = _any(on_metric(of, f"k{number}") for number, of in enumerate(chosen))
     within = (
         f"{metrics} AND ts >= fromUnixTimestamp64Milli({{first:Int64}}) "
         "AND ts <= fromUnixTimestamp64Milli({last:Int64})"

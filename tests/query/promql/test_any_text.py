@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from rushes.query.expressions import formatted
 from rushes.query.promql import PromQL, PromQLError
-from rushes.query.promql.matching import condition, selector
+from rushes.query.promql.matching import condition
+from rushes.query.promql.parsing import selector
 from telemetry_store import NOW_S, shared_store
 
 _WORDS = st.sampled_from(

@@ -6,10 +6,8 @@ from typing import Final
 
 import promql_parser as parser
 
-from rushes.query.promql.diagnosis import diagnose_selector
 from rushes.query.promql.model import NAME, PromQLError
-from rushes.query.promql.parsing import parsed
-from rushes.query.promql.patterns import anchored
+from rushes.query.promql.patterns import anchored, is_pattern
 from rushes.store.interface import Param
 
 __all__ = [
@@ -18,7 +16,6 @@ __all__ = [
     "equalities",
     "matchers_of",
     "on_metric",
-    "selector",
 ]
 
 _OPERATORS: Final = (  # the parser's enumerations can be compared, but are no keys
@@ -27,21 +24,6 @@ _OPERATORS: Final = (  # the parser's enumerations can be compared, but are no k
     (parser.MatchOp.Re, "match({left}, {{{value}:String}})"),
     (parser.MatchOp.NotRe, "NOT match({left}, {{{value}:String}})"),
 )
-_PATTERNS: Final = (parser.MatchOp.Re, parser.MatchOp.NotRe)
-
-
-def selector(text: str) -> parser.VectorSelector:
-    """A series selector by itself.
-
-    Raises:
-        PromQLError: it is none.
-    """
-    if fault := diagnose_selector(text):
-        raise PromQLError("bad_data", fault)
-    expr = parsed(text)
-    if not isinstance(expr, parser.VectorSelector):
-        raise PromQLError("bad_data", f"parse error: {text[:200]!r} is not a series selector")
-    return expr
 
 
 def matchers_of(of: parser.VectorSelector) -> list[parser.Matcher]:
@@ -83,7 +65,7 @@ def _condition(matchers: list[parser.Matcher], prefix: str) -> tuple[str, dict[s
         if matcher.name != NAME:
             left = f"labels[{{{prefix}n{number}:String}}]"
             params[f"{prefix}n{number}"] = matcher.name
-        params[value] = anchored(matcher.value) if matcher.op in _PATTERNS else matcher.value
+        params[value] = anchored(matcher.value) if is_pattern(matcher) else matcher.value
         parts += [sql.format(left=left, value=value) for op, sql in _OPERATORS if op == matcher.op]
     return " AND ".join(parts), params
 

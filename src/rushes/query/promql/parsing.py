@@ -6,14 +6,14 @@ from typing import Any, Final
 
 import promql_parser as parser
 
-from rushes.query.promql.diagnosis import diagnose
+from rushes.query.promql.diagnosis import diagnose, diagnose_selector
 from rushes.query.promql.model import PromQLError
-from rushes.query.promql.patterns import pattern_fault
+from rushes.query.promql.patterns import is_pattern, pattern_fault
 from rushes.query.promql.selector_reader import FARTHEST_S
 from rushes.query.promql.tokens import NO_TEXT, Kind, Token, seconds_of, without_raw_strings
-from rushes.query.promql.tree import check_size, nodes
+from rushes.query.promql.tree import checked_tokens, nodes
 
-__all__ = ["parsed"]
+__all__ = ["parsed", "selector"]
 
 _EXPERIMENTAL: Final = ("limitk", "limit_ratio")
 # What there is of the experimental functions, where they are allowed.
@@ -24,7 +24,6 @@ _EVALUATED: Final = (
     "sort_by_label",
     "sort_by_label_desc",
 )
-_PATTERNS: Final = (parser.MatchOp.Re, parser.MatchOp.NotRe)
 # A number after one of these is a duration or a time.
 _BEFORE_TIMES: Final = ("[", ":", "offset", "@", "+", "-")
 
@@ -39,7 +38,7 @@ def parsed(expr: str, *, experimental: bool = False) -> Any:
     Raises:
         PromQLError: it is none, or uses what Prometheus has behind a feature flag.
     """
-    words = check_size(expr)
+    words = checked_tokens(expr)
     if (NO_TEXT in expr or _beyond_reason(words)) and (fault := diagnose(expr)):
         raise PromQLError("bad_data", fault)
     try:
@@ -50,6 +49,20 @@ def parsed(expr: str, *, experimental: bool = False) -> Any:
         if fault := _fault(expr, node, _EVALUATED if experimental else ()):
             raise PromQLError("bad_data", fault)
     return found
+
+
+def selector(text: str) -> parser.VectorSelector:
+    """A series selector by itself.
+
+    Raises:
+        PromQLError: it is none.
+    """
+    if fault := diagnose_selector(text):
+        raise PromQLError("bad_data", fault)
+    expr = parsed(text)
+    if not isinstance(expr, parser.VectorSelector):
+        raise PromQLError("bad_data", f"parse error: {text[:200]!r} is not a series selector")
+    return expr
 
 
 def _beyond_reason(words: list[Token]) -> bool:
@@ -82,7 +95,7 @@ def _fault(expr: str, node: Any, allowed: tuple[str, ...]) -> str:
 
 
 def _unusable(matcher: parser.Matcher) -> bool:
-    return matcher.op in _PATTERNS and bool(pattern_fault(matcher.value))
+    return is_pattern(matcher) and bool(pattern_fault(matcher.value))
 
 
 def _place(expr: str, word: str) -> str:

@@ -1,4 +1,4 @@
-"""What is wrong with a regular expression, in the words of Go's parser.
+"""Matchers' regular expressions: how they are evaluated, and what is wrong with one in the words of Go's parser.
 
 The store evaluates them with RE2, which Go's package has its syntax and its faults from. The query parser's own library
 takes some that neither of the two does (`a**`), so that RE2 itself, which Arrow brings along, is asked first.
@@ -9,10 +9,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+import promql_parser as parser
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["anchored", "pattern_fault"]
+__all__ = ["anchored", "is_pattern", "pattern_fault"]
 
 _ANY: Final = pa.array([""])  # of no values at all Arrow doesn't read the pattern
 _ARROW_SAYS: Final = "Invalid regular expression: "
@@ -27,6 +28,11 @@ _WORDS: Final = (
     ("invalid perl operator: ", "invalid or unsupported Perl syntax: "),
     ("invalid named capture group: ", "invalid named capture: "),
 )
+
+
+def is_pattern(matcher: parser.Matcher) -> bool:
+    """Whether its value is a regular expression."""
+    return matcher.op in (parser.MatchOp.Re, parser.MatchOp.NotRe)
 
 
 def anchored(pattern: str) -> str:

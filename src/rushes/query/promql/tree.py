@@ -14,14 +14,14 @@ import promql_parser as parser
 from rushes.query.promql.model import PromQLError
 from rushes.query.promql.tokens import Kind, Token, tokens
 
-__all__ = ["check_size", "nodes", "selectors"]
+__all__ = ["checked_tokens", "nodes", "selectors"]
 
 _CHARACTERS: Final = 65_536
 _OPERATORS: Final = 250
 _DEPTH: Final = 100
 
 
-def check_size(expr: str) -> list[Token]:
+def checked_tokens(expr: str) -> list[Token]:
     """A query's words. Raises PromQLError if it is too long, too deeply nested or has too many operators."""
     if len(expr) > _CHARACTERS:
         raise PromQLError("bad_data", f"the query has {len(expr)} characters, more than {_CHARACTERS}")
