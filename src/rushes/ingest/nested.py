@@ -15,6 +15,7 @@ __all__ = [
     "as_bools",
     "constant",
     "hexes",
+    "joined",
     "lists_of",
     "member",
     "members",

@@ -54,10 +54,8 @@ class Target:
         if self._first_ms is None or not self.labels or not self._about:
             return
         found = {k: v for k, v in labels(self._about).items() if not k.startswith("__")} | self.labels
-        excess = len(found) - batch.limits.labels
-        for name in [name for name in sorted(found, reverse=True) if name not in self.labels][
-            : max(0, excess)
-        ]:
+        excess = max(0, len(found) - batch.limits.labels)
+        for name in sorted(found.keys() - self.labels.keys(), reverse=True)[:excess]:
             batch.refusals.cut += 1
             del found[name]
         admitted = batch.series.admit(_INFO, found, batch.now_s)
