@@ -22,7 +22,7 @@ KEEP_ALIVE_S: Final = 15.0
 
 def event_id(job: Job) -> str:
     """What tells one event of a video from the others: where the video was when it was sent."""
-    return f"{job.state.value}-{job.step}"
+    return f"{job.state.value}-{job.furthest_step}"  # as the object tells it
 
 
 async def progress_events(

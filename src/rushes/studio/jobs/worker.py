@@ -25,6 +25,9 @@ Role = Literal["encode", "generate", "all"]
 Handler: TypeAlias = "Callable[[Job], bool | None]"
 """Does a job's part, given the job in this worker's hands. `encode` returns True for a job that may be rendered."""
 
+_Unended: TypeAlias = "list[tuple[Job, Exception | None]]"
+"""Jobs that a handler is through with and did not end, and what it raised."""
+
 _log = logging.getLogger(__name__)
 
 _ROLE_QUEUES: Final[dict[Role, tuple[Queue, ...]]] = {
@@ -114,13 +117,13 @@ class _Worker:
         self._warm = warm
         self._on_failed = on_failed
         self._on_left = on_left
-        self._unended: list[tuple[Job, Exception | None]] = []
 
     def serve(self, queue: Queue) -> None:
         """Takes one job after the other, until the worker is to stop."""
+        unended: _Unended = []  # this loop's own: a worker of both roles has two
         while not self._stop.is_set():
             try:
-                self._end_what_is_left()
+                self._end_what_is_left(unended)
                 job = self._claims.next(queue, self._warm())
             except Exception as error:  # noqa: BLE001 - the database may be back the next time
                 _log.error("looking for a job to %s raised %s", queue, type(error).__name__)
@@ -129,7 +132,7 @@ class _Worker:
             if job is None:
                 self._stop.wait(_POLL_S)
             else:
-                self._work(queue, job)
+                self._work(queue, job, unended)
 
     def give_up(self) -> None:
         """Puts back what is still being worked on: the process ends, and another goes on with it."""
@@ -144,7 +147,7 @@ class _Worker:
             self._on_left(job, stage, why)
         return stage is not None
 
-    def _work(self, queue: Queue, job: Job) -> None:
+    def _work(self, queue: Queue, job: Job, unended: _Unended) -> None:
         """Does the job's part."""
         error: Exception | None = None
         try:
@@ -156,17 +159,18 @@ class _Worker:
             # Not its text: an error of a tokenizer may quote the prompt.
             _log.error("%s of %s raised %s", queue, job.id, type(raised).__name__)
             error = raised
-        self._unended.append((job, error))
+        unended.append((job, error))
         try:
-            self._end_what_is_left()
+            self._end_what_is_left(unended)
         except Exception as raised:  # noqa: BLE001 - as above; it is tried again before the next job is taken
             _log.error("ending %s raised %s", job.id, type(raised).__name__)
 
-    def _end_what_is_left(self) -> None:
+    def _end_what_is_left(self, unended: _Unended) -> None:
         """Ends the jobs that their handlers did not end, however often the database has refused that."""
-        for job, error in list(self._unended):
+        while unended:
+            job, error = unended[0]
             failed = patiently(partial(self._end_unfinished, job, error))
-            self._unended.remove((job, error))
+            del unended[0]
             if failed is not None and self._on_failed is not None:
                 self._on_failed(failed, error)
 
