@@ -171,3 +171,21 @@ def test_an_audit_exits_with_1_and_names_what_is_wrong(shell: Shell) -> None:
     assert f"balance\t{key.id}\tits balance is 10 credits, its ledger adds up to 9" in out
     code, out, _ = shell("audit", "--json")
     assert (code, json.loads(out)[0]["kind"]) == (1, "balance")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("create", "big", "--credits", "9" * 20),
+        ("create", "big", "--rate", "9" * 20),
+        ("grant", "shop", "9" * 20),
+        ("rotate", "shop", "--grace", "99999d"),
+    ],
+)
+def test_what_is_too_large_is_said_in_a_line(shell: Shell, arguments: tuple[str, ...]) -> None:
+    shell.good("create", "shop", "--credits", "5")
+    code, out, err = shell(*arguments)
+    assert (code, out) == (1, "")
+    assert "at most" in err
+    assert len(err.splitlines()) == 1
+    shell.good("audit")

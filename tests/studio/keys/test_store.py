@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from rushes.studio.keys import KeyStore, UnknownKeyError, hash_secret, last_four, reserve, tier_allows
+from rushes.studio.keys import KeyStore, UnknownKeyError, audit, hash_secret, last_four, reserve, tier_allows
 from studio.keys.conftest import Clock
 
 
@@ -139,3 +139,22 @@ def test_a_secret_that_was_rotated_away_makes_no_new_key(keys: KeyStore) -> None
     keys.rotate(key.id)
     assert keys.ensure(secret, name="development") is None
     assert len(keys.list_all()) == 1
+
+
+def test_what_no_column_can_hold_is_refused(keys: KeyStore, engine: sa.Engine) -> None:
+    with pytest.raises(ValueError, match="rate_limit_per_minute must be 2147483647 at most"):
+        keys.create("big", rate_limit_per_minute=2**31)
+    with pytest.raises(ValueError, match="quota_per_day must be 2147483647 at most"):
+        keys.create("big", quota_per_day=2**31)
+    with pytest.raises(ValueError, match="credits must be 1000000000000000 at most"):
+        keys.create("big", credits=10**15 + 1)
+    key, secret = keys.create("ci", credits=10**15)
+    for amount in (1, 2**63 - 1, 2**64):
+        with pytest.raises(ValueError, match="1000000000000000 credits at most"):
+            keys.grant(key.id, amount)
+    with pytest.raises(ValueError, match="36500 days at most"):
+        keys.rotate(key.id, grace_s=36_501 * 86_400)
+    found = keys.find(secret)
+    assert found is not None
+    assert found.credits == 10**15
+    assert audit(engine) == []

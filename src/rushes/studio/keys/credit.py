@@ -8,7 +8,7 @@ PostgreSQL, so that two submissions can't spend the same credit.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
@@ -17,6 +17,9 @@ from rushes.studio.keys.table import api_keys, credit_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+MAX_CREDITS: Final = 10**15
+"""What a key can have: sums of it stay whole numbers in every database, and in JSON."""
 
 
 def credits_for(seconds: float, model: str, prices: Mapping[str, int]) -> int:
@@ -68,8 +71,19 @@ def refund(conn: sa.Connection, *, key_id: str, job_id: str, amount: int, at_ns:
 
 
 def grant(conn: sa.Connection, *, key_id: str, amount: int, at_ns: int) -> None:
-    """Adds credits to a key's balance."""
-    _give(conn, key_id, amount)
+    """Adds credits to a key's balance.
+
+    Raises:
+        ValueError: the key would have more than `MAX_CREDITS`; nothing was changed.
+    """
+    given = 0
+    if amount <= MAX_CREDITS:  # else it may be more than a column takes
+        fits = sa.and_(api_keys.c.id == key_id, api_keys.c.credits <= MAX_CREDITS - amount)
+        more = sa.update(api_keys).where(fits).values(credits=api_keys.c.credits + amount)
+        given = conn.execute(more).rowcount
+    if given != 1:
+        msg = f"a key can have {MAX_CREDITS} credits at most"
+        raise ValueError(msg)
     _book(conn, key_id=key_id, job_id=None, kind="grant", amount=amount, at_ns=at_ns)
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from rushes.studio.keys.rate import Left
 
 _DAY_NS: Final = 86_400 * 1_000_000_000
+_MAX_LIMIT: Final = 2**31 - 1
+_MAX_GRACE_S: Final = 36_500 * 86_400
 
 
 class KeyStore:
@@ -49,18 +51,21 @@ class KeyStore:
             secret: for a key that must be the same each time, as a development key is; else a random one.
 
         Raises:
-            ValueError: an unknown tier or a negative limit.
+            ValueError: an unknown tier, or a limit or credits that are negative or too large.
         """
         if tier not in TIERS:
             msg = f"unknown tier {tier!r}; tiers are {', '.join(TIERS)}"
             raise ValueError(msg)
-        for what, value in (
-            ("rate_limit_per_minute", rate_limit_per_minute),
-            ("quota_per_day", quota_per_day),
-            ("credits", credits),
+        for what, value, most in (
+            ("rate_limit_per_minute", rate_limit_per_minute, _MAX_LIMIT),
+            ("quota_per_day", quota_per_day, _MAX_LIMIT),
+            ("credits", credits, credit.MAX_CREDITS),
         ):
             if value < 0:
                 msg = f"{what} must not be negative, got {value}"
+                raise ValueError(msg)
+            if value > most:
+                msg = f"{what} must be {most} at most, got {value}"
                 raise ValueError(msg)
         secret = secret or new_secret()
         key = ApiKey(
@@ -160,7 +165,11 @@ class KeyStore:
 
         Raises:
             UnknownKeyError: there is no such key, or it was revoked.
+            ValueError: the grace is too long.
         """
+        if grace_s > _MAX_GRACE_S:
+            msg = f"a former secret can work for {_MAX_GRACE_S // 86_400} days at most"
+            raise ValueError(msg)
         secret, now = new_secret(), self._clock()
         until = now + round(grace_s * 1e9)
         this = api_keys.c.id == key_id
@@ -200,7 +209,7 @@ class KeyStore:
         """Adds `amount` credits to a key.
 
         Raises:
-            ValueError: `amount` is not positive.
+            ValueError: `amount` is not positive, or more than the key can have.
         """
         if amount < 1:
             msg = f"credits to add must be 1 or more, got {amount}"
