@@ -175,7 +175,7 @@ class Settings(BaseSettings):
     scratch: Path | None = None  # what passes between a video's workers; on several machines, a folder of all
     blocklist: Path | None = None
     price: int = Field(1, ge=0)  # credits a second of video
-    prices: dict[str, int] = Field(default_factory=dict)  # and for single models
+    prices: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)  # and for single models
     veo: Veo = Veo()
     cost: Cost = Cost()
     max_queue_depth: int = Field(1000, ge=1)
@@ -187,14 +187,16 @@ class Settings(BaseSettings):
         5, gt=0
     )  # the first pause after a failed delivery; they double, up to 8 h
     webhooks_give_up_s: float = Field(
-        72 * 3600, ge=0
+        72 * 3600, ge=0, allow_inf_nan=False
     )  # how long after a video's end its webhook is still sent
     tiers: dict[TierName, Tier] = Field(default_factory=dict)
     realtime_workers: int = Field(0, ge=0, le=64)  # generate workers that take realtime jobs only
-    warm_patience_s: float = Field(20, ge=0)  # how much younger a job may go first whose model is in memory
+    warm_patience_s: float = Field(
+        20, ge=0, allow_inf_nan=False
+    )  # how much younger a job may go first whose model is in memory
     max_retries: int = Field(2, ge=0, le=20)  # of a job that may go well another time
     model_memory_gib: float | None = Field(
-        None, gt=0
+        None, gt=0, allow_inf_nan=False
     )  # for models in a worker's memory; default: all are kept
     worker_lease_s: float = Field(15, ge=3)  # how long a worker may be silent before it counts as dead
     upsize: Literal["off", "nearest", "lanczos"] = (
@@ -265,6 +267,15 @@ class Settings(BaseSettings):
                     f"there is no model {name!r} that takes weights; there are {', '.join(_WEIGHTED)}"
                 )
         return {name.upper(): folder and folder.expanduser().absolute() for name, folder in value.items()}
+
+    @field_validator("prices")
+    @classmethod
+    def _of_models(cls, value: dict[str, int]) -> dict[str, int]:
+        """By the models' own names: a variable such as RUSHES_PRICES__LTX2 comes in small letters."""
+        for name in value:
+            if name.upper() not in MODELS:
+                raise ValueError(f"there is no model {name!r}; there are {', '.join(MODELS)}")
+        return {name.upper(): price for name, price in value.items()}
 
     @field_validator("tiers")
     @classmethod

@@ -139,3 +139,19 @@ def test_tiers_come_from_the_environment_and_keep_what_is_not_said(monkeypatch: 
 def test_a_tier_that_means_nothing_is_refused(tiers: dict[str, dict[str, float]], told: str) -> None:
     with pytest.raises(SettingsError, match=told):
         load(tiers=tiers)
+
+
+def test_prices_are_known_by_their_models_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "rushes.toml").write_text("[prices]\nMOCHI1 = 3\n")
+    monkeypatch.setenv("RUSHES_PRICES__LTX2", "5")
+    assert load().prices == {"MOCHI1": 3, "LTX2": 5}
+    with pytest.raises(SettingsError, match=r"no model 'LTX3'; there are .*LTX2"):
+        load(prices={"LTX3": 5})
+    with pytest.raises(SettingsError, match=r"prices\.LTX2: .*greater than or equal to 0"):
+        load(prices={"LTX2": -5})
+
+
+@pytest.mark.parametrize("name", ["warm_patience_s", "model_memory_gib", "webhooks_give_up_s"])
+def test_what_is_reckoned_in_whole_numbers_is_finite(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name}: .*finite"):
+        load(**{name: "inf"})
