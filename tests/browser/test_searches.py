@@ -134,7 +134,7 @@ def test_the_log_is_followed_and_can_be_paused(at: Page, place: Place) -> None:
     at.keyboard.press("Space")
     expect(lines).to_have_count(3)
     # What is said, not what is drawn: the browser leaves out lines that it need not show yet.
-    expect(lines.locator(".what b")).to_have_text(["e.first", "e.second", "e.third"])
+    expect(lines.locator(".what > b")).to_have_text(["e.first", "e.second", "e.third"])
     at.keyboard.press("/")
     expect(at.locator("input[name=q]")).to_be_focused()
     at.keyboard.type("a b")

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otlp_messages import logs_request
+from rushes.catalog import EVENTS
 from rushes.query import LogFilter, Logs, SpanFilter, Traces
 from telemetry_sender import S, say, send, span
 from telemetry_store import NOW_NS, shared_store, unique
@@ -170,6 +171,25 @@ def test_what_was_sent_twice_is_shown_once() -> None:
     logs = Logs(shared_store())
     assert [each["event"] for each in logs.find(LogFilter(request_id=request_id))] == ["once", "twice"]
     assert [each["event"] for each in logs.find(LogFilter(request_id=request_id), limit=1)] == ["twice"]
+
+
+@pytest.mark.parametrize(
+    ("body", "named", "shown"),
+    [
+        ("the queue is full", {"event": "shop.order.refused"}, {"message": "the queue is full"}),
+        ("the queue is full", {"message": "short"}, {"body": "the queue is full", "message": "short"}),
+        ("shop.order.refused", {"event": "shop.order.refused"}, {}),
+        (EVENTS["generation.job.accepted"].message, {"event": "generation.job.accepted"}, {}),
+        ("said by another", {"event": "generation.job.accepted"}, {"message": "said by another"}),
+    ],
+)
+def test_what_a_record_says_is_shown_beside_its_event(
+    body: str, named: dict[str, str], shown: dict[str, str]
+) -> None:
+    request_id = unique("req")
+    send("logs", logs_request(body=body, attributes={"request_id": request_id, **named}))
+    (record,) = Logs(shared_store()).find(LogFilter(request_id=request_id))
+    assert record["context"] == shown
 
 
 @settings(max_examples=40)

@@ -154,7 +154,7 @@ def test_logs_are_json_lines(client: TestClient) -> None:
     reply = client.get("/api/logs", params={"q": "ltx2", "request_id": request_id})
     assert reply.headers["content-type"].startswith("application/x-ndjson")
     (line,) = reply.text.splitlines()
-    assert json.loads(line)["context"] == {"model": "LTX2"}
+    assert json.loads(line)["context"] == {"message": "a sentence", "model": "LTX2"}
     video = client.get(f"/api/videos/{request_id}").json()
     assert (video["request_id"], video["status"], video["step"]) == (request_id, "queued", None)
     listed = client.get("/api/videos", params={"limit": "1000", "model": "LTX2"}).json()["videos"]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
+from rushes.catalog import EVENTS
 from rushes.query.attributes import joined
 from rushes.query.log_filter import LogFilter
 from rushes.query.otlp import logs_data
@@ -106,9 +107,9 @@ class Logs:
 
 def _record(row: Row) -> dict[str, Any]:
     context = joined(row["context"], row["context_typed"])
-    if not row["event"] and row["body"]:
-        # A record from elsewhere has no event: its sentence is all it says.
-        context = {"message": _message(row), **context}
+    if row["body"] and not _says_no_more(row):
+        # A record from elsewhere may have an event as well: what it says is in its sentence.
+        context = {"body" if "message" in context else "message": _message(row), **context}
     moment = datetime.fromtimestamp(row["ns"] // 1_000_000 / 1000, tz=UTC)
     return {
         "timestamp": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -122,6 +123,12 @@ def _record(row: Row) -> dict[str, Any]:
         "trace_id": row["trace_id"],
         "span_id": row["span_id"],
     }
+
+
+def _says_no_more(row: Row) -> bool:
+    """Whether the body only repeats the event, as it does in our own records: there it is the catalog's sentence."""
+    declared = EVENTS.get(row["event"])
+    return row["body"] == row["event"] or (declared is not None and row["body"] == declared.message)
 
 
 def _message(row: Row) -> Any:
