@@ -101,6 +101,11 @@ def test_a_gateway_elsewhere_that_does_not_answer(env: dict[str, str]) -> None:
     assert "http://127.0.0.1:1 does not answer" in err
 
 
+def test_a_gateway_elsewhere_needs_its_key(env: dict[str, str]) -> None:
+    code, _, err = _run(env, "generate", "x", "--gateway", "http://127.0.0.1:1")
+    assert (code, "--api-key" in err, "--no-studio" in err) == (1, True, False)
+
+
 def test_a_wrong_role_and_a_wrong_worker_id(env: dict[str, str]) -> None:
     code, _, err = _run(env, "worker", "--role", "paint")
     assert (code, "encode, generate, all" in err) == (2, True)

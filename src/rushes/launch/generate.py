@@ -30,10 +30,12 @@ def generate(where: local.Local, out_dir: Path, console: Console, **request: Any
     Raises:
         GenerationFailed: refused, failed, cancelled, or the gateway can't be reached.
     """
-    if where.gateway is None or where.api_key is None:
+    if where.gateway is None:
         raise GenerationFailed(
             "this control room runs without a studio; start `rushes up` without --no-studio"
         )
+    if not where.api_key:
+        raise GenerationFailed(f"{where.gateway} wants a key: give --api-key, or RUSHES_API_KEY")
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
