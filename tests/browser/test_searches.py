@@ -144,6 +144,17 @@ def test_the_log_is_followed_and_can_be_paused(at: Page, place: Place) -> None:
     expect(at.locator(".log-none")).to_contain_text("No line fits")
 
 
+def test_a_log_that_cannot_be_followed_says_so_after_a_pause_as_well(at: Page, place: Place) -> None:
+    at.route("**/api/logs/tail*", lambda route: route.abort())
+    at.goto(f"{place.url}/logs?service={unique('tail')}")
+    badge = at.locator("[data-live]")
+    expect(badge).to_have_text("Reconnecting")
+    at.keyboard.press("Space")
+    assert badge.inner_text() == "Paused"
+    at.keyboard.press("Space")
+    assert badge.inner_text() == "Reconnecting", "at once, not when the next try has failed"
+
+
 def test_a_log_in_spate_keeps_its_page_small_and_says_what_is_missing(at: Page, place: Place) -> None:
     service = unique("spate")
     place.do(say, "e.first", 290, service=service)
@@ -164,6 +175,37 @@ def test_a_log_in_spate_keeps_its_page_small_and_says_what_is_missing(at: Page, 
         ).to_have_count(1)
     assert at.locator("[data-lines] > *").count() == 2000
     expect(at.locator(".log-note")).to_contain_text("the oldest of them are left out")
+
+
+def test_what_is_odd_in_a_trace_is_seen_too(at: Page, place: Place) -> None:
+    trace = os.urandom(16)
+    root = place.do(span, trace, "root", 0, 10 * S)
+    place.do(span, trace, "", S, S, parent_span_id=bytes.fromhex(root))
+    place.do(span, trace, "instant", 10 * S, 0, parent_span_id=bytes.fromhex(root))
+    inner = root
+    for number, name in enumerate(("one", "two", "step_22", "part")):
+        inner = place.do(span, trace, name, number * S, S, parent_span_id=bytes.fromhex(inner))
+    place.do(say, "e.small", 1, level=1, trace_id=trace)
+    at.goto(f"{place.url}/traces/{trace.hex()}")
+    note = at.locator("rushes-log .strip-note")
+    expect(note).to_have_text("1 line")
+    place.do(say, "e.grave", 2, level=21, trace_id=trace)
+    expect(note).to_have_text("2 lines")
+    level = at.get_by_label("Level")
+    level.select_option("ERROR")
+    expect(at.locator("rushes-log .log-line")).to_contain_text(["e.grave"])
+    expect(note).to_have_text("1 of 2 lines")
+    level.select_option("FATAL")
+    expect(note).to_have_text("1 of 2 lines")
+    expect(at.locator("rushes-waterfall .span", has_text="(no name)")).to_have_count(1)
+    instant = at.locator("rushes-waterfall .span", has_text="instant")
+    bar, lane = instant.locator(".bar").bounding_box(), instant.locator(".lane").bounding_box()
+    assert bar
+    assert lane
+    assert bar["x"] + bar["width"] <= lane["x"] + lane["width"] + 0.5, "not beyond the lane, which hides it"
+    at.set_viewport_size({"width": 390, "height": 844})
+    label = at.locator("rushes-waterfall .span .label", has_text="step_22")
+    assert label.evaluate("e => e.scrollWidth <= e.clientWidth"), "a step's number is to be read on a phone"
 
 
 @pytest.fixture(scope="module")

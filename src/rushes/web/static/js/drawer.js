@@ -46,7 +46,7 @@ export class Drawer {
     const start = model.moment(span.start);
     fill(
       element,
-      h("header", {}, h("h2", { title: span.name }, span.name), h("button", { type: "button", onclick: () => this.close(), "aria-label": "Close the span's details" }, "Close")),
+      h("header", {}, h("h2", { title: span.name }, span.name || "(no name)"), h("button", { type: "button", onclick: () => this.close(), "aria-label": "Close the span's details" }, "Close")),
       span.status === "error" ? h("p", { class: "state", "data-state": "bad" }, "Failed") : null,
       span.message ? h("p", { class: "message" }, span.message) : null,
       span.missing_parent ? h("p", { class: "faint" }, "The span that this one lies in never came: its process ended before it did, or its batch was lost.") : null,

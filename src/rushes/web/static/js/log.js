@@ -6,7 +6,7 @@ import { absolute, exactTime } from "./time.js";
 
 /** @typedef {import("./model.js").Line} Line @typedef {import("./model.js").TraceModel} TraceModel */
 
-const LEVELS = ["DEBUG", "INFO", "WARN", "ERROR"];
+const LEVELS = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
 /** @type {Record<string, string>} */
 const STATES = { ERROR: "bad", FATAL: "bad", WARN: "warn", INFO: "idle", DEBUG: "idle" };
 const AT_END_PX = 32;
@@ -17,10 +17,10 @@ class LogElement extends HTMLElement {
   /** @param {TraceModel} model */
   begin(model) {
     this.model = model;
-    this.least = "DEBUG";
+    this.least = "TRACE";
     this.note = h("span", { class: "strip-note" });
     const level = /** @type {HTMLSelectElement} */ (
-      h("select", { "aria-label": "Level" }, ...LEVELS.map((name) => h("option", { value: name }, name === "DEBUG" ? "all levels" : `${name} and above`)))
+      h("select", { "aria-label": "Level" }, ...LEVELS.map((name) => h("option", { value: name }, name === "TRACE" ? "all levels" : `${name} and above`)))
     );
     level.addEventListener("change", () => {
       this.least = level.value;
@@ -45,7 +45,7 @@ class LogElement extends HTMLElement {
   /** @param {Line} line @returns {boolean} */
   fits(line) {
     const rank = LEVELS.indexOf(line.level);
-    return rank < 0 || rank >= LEVELS.indexOf(this.least ?? "DEBUG");
+    return rank < 0 || rank >= LEVELS.indexOf(this.least ?? "TRACE");
   }
 
   lines() {
@@ -95,7 +95,7 @@ class LogElement extends HTMLElement {
   showNote() {
     const shown = this.lines().length;
     const all = this.model?.lines.size ?? 0;
-    if (this.note) this.note.textContent = shown === all ? `${all} lines` : `${shown} of ${all} lines`;
+    if (this.note) this.note.textContent = `${shown === all ? all : `${shown} of ${all}`} ${all === 1 ? "line" : "lines"}`;
   }
 
   mark() {

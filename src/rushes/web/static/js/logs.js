@@ -19,6 +19,7 @@ const count = /** @type {HTMLElement} */ (document.querySelector("[data-count]")
 const waitingButton = /** @type {HTMLButtonElement | null} */ (document.querySelector("[data-waiting]"));
 
 let paused = false;
+let connected = false;
 /** @type {HTMLElement[]} */
 let waiting = [];
 let waited = 0;
@@ -154,8 +155,9 @@ function follow() {
   open();
 }
 
-/** @param {boolean} connected */
-function live(connected) {
+/** @param {boolean} [now] whether the tail is being received; as it was, if nothing is said */
+function live(now = connected) {
+  connected = now;
   badge.hidden = false;
   badge.textContent = paused ? "Paused" : connected ? "Live" : "Reconnecting";
   badge.toggleAttribute("data-lost", paused || !connected);
@@ -165,7 +167,7 @@ function toggle() {
   paused = !paused;
   pause.setAttribute("aria-pressed", String(paused));
   pause.textContent = paused ? "Go on" : "Pause";
-  live(true);
+  live();
   if (!paused) toEnd();
 }
 

@@ -141,7 +141,7 @@ class WaterfallElement extends HTMLElement {
     if (kept.depth !== depth) {
       kept.depth = depth;
       kept.row.setAttribute("aria-level", String(depth + 1));
-      /** @type {HTMLElement} */ (kept.row.firstElementChild).style.paddingLeft = `${4 + 14 * Math.min(depth, 10)}px`;
+      /** @type {HTMLElement} */ (kept.row.firstElementChild).style.paddingLeft = `calc(4px + ${Math.min(depth, 10)} * var(--indent))`;
     }
     if (kept.span !== span) this.write(kept, span);
     return kept;
@@ -150,10 +150,11 @@ class WaterfallElement extends HTMLElement {
   /** @param {any} kept @param {Span} span */
   write(kept, span) {
     kept.span = span;
-    kept.label.textContent = span.name;
+    const name = span.name || "(no name)";
+    kept.label.textContent = name;
     const orphan = Boolean(span.missing_parent);
     const sum = isSum(span);
-    kept.label.title = `${span.name} (${span.service})${orphan ? ", whose parent span never came" : ""}${sum ? `: ${sumInWords(span)}` : ""}`;
+    kept.label.title = `${name} (${span.service})${orphan ? ", whose parent span never came" : ""}${sum ? `: ${sumInWords(span)}` : ""}`;
     kept.took.textContent = nanoseconds(span.dur);
     kept.took.title = `${span.dur} ns`;
     kept.row.toggleAttribute("data-error", span.status === "error");
@@ -165,7 +166,7 @@ class WaterfallElement extends HTMLElement {
     else delete kept.bar.dataset.part;
     const parts = stepNumber(span) === null ? [] : partsOf(span);
     kept.bar.classList.toggle("leaf", !span.self && !parts.length);
-    kept.row.setAttribute("aria-label", `${span.name}, ${nanoseconds(span.dur)}${span.status === "error" ? ", failed" : ""}${orphan ? ", its parent never came" : ""}${sum ? `, ${sumInWords(span)}` : ""}`);
+    kept.row.setAttribute("aria-label", `${name}, ${nanoseconds(span.dur)}${span.status === "error" ? ", failed" : ""}${orphan ? ", its parent never came" : ""}${sum ? `, ${sumInWords(span)}` : ""}`);
     if (parts.length) {
       fill(kept.bar, ...endToEnd(parts));
       return;
@@ -184,7 +185,7 @@ class WaterfallElement extends HTMLElement {
     for (const { span } of this.visible) {
       const kept = this.rows.get(span.id);
       if (!kept) continue;
-      kept.bar.style.left = share(span.start);
+      kept.bar.style.left = `min(${share(span.start)}, 100% - 2px)`; // what takes no time at the end is seen, too
       kept.bar.style.width = length(span.dur);
       kept.lane.querySelectorAll(".critical").forEach((line) => line.remove());
       for (const [start, end] of model.critical.get(span.id) ?? []) {
