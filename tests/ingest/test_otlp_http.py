@@ -341,7 +341,12 @@ def test_logs_reach_their_columns(served: Served, store: ChdbStore) -> None:
             "worker_id": "gpu-0",
             "event": "generation.step.completed",
             "request_id": request_id,
-            "context": {"step": 30, "gpu_memory_used_gb": 45.2, "model": "MOCHI1"},
+            "context": {
+                "message": "a sentence",  # the body, beside the event
+                "step": 30,
+                "gpu_memory_used_gb": 45.2,
+                "model": "MOCHI1",
+            },
             "trace_id": trace_id.hex(),
             "span_id": "",
         }
