@@ -26,9 +26,8 @@ demo: setup ## Submit a few prompts to a running `make up`
 	$(RUSHES) generate "a red heart moves up" --model MOCHI1 --out-dir demo
 	$(RUSHES) generate "a yellow ball bounces" --model LTX2 --out-dir demo
 
-# A process for each core, at most four, and each file's tests in one of them: the files share servers and browsers.
 test: setup ## Run the tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest
 
 check: setup ## Format, lint, types, generated files, docs
 	$(BIN)/ruff format --check .

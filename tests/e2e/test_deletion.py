@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -37,10 +39,9 @@ def test_a_deleted_video_leaves_no_byte_of_prompt_or_video(platform: Platform) -
 
 def _files_with(folder: Path, piece: bytes) -> list[str]:
     found = []
-    for path in folder.rglob("*"):
-        try:
-            if path.is_file() and piece in path.read_bytes():
-                found.append(path.name)
-        except FileNotFoundError:  # merged or removed this moment
-            continue
+    for parent, _, names in os.walk(folder):  # which leaves out folders that are removed this moment
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                if piece in Path(parent, name).read_bytes():
+                    found.append(name)
     return found
