@@ -41,7 +41,8 @@ def _files_with(folder: Path, piece: bytes) -> list[str]:
     found = []
     for parent, _, names in os.walk(folder):  # which leaves out folders that are removed this moment
         for name in names:
+            path = Path(parent, name)
             with contextlib.suppress(FileNotFoundError):
-                if piece in Path(parent, name).read_bytes():
+                if path.is_file() and piece in path.read_bytes():
                     found.append(name)
     return found
